@@ -1,0 +1,211 @@
+package merge
+
+import "math/bits"
+
+// Place is where a live row stands.
+type Place struct {
+	File uint32 // lake.DataFile.ID, 1 or more
+	Pos  uint32 // row position in the file, from 0
+}
+
+// Index maps the key of every live row of a table to its place.
+//
+// It is a hash table in memory, 16 bytes a slot for keys that fit 64 bits and 24 for others, about 1.4 slots a row.
+// It holds nothing that is not in the lake: it is built from the key columns of the live rows when a table is opened.
+// One goroutine at a time may use it.
+type Index struct {
+	narrow *table[uint64]
+	wide   *table[Key]
+}
+
+// NewIndex returns an empty index for keys of the codec.
+func NewIndex(codec *KeyCodec) *Index {
+	if codec.Narrow() {
+		return &Index{narrow: newTable(func(k uint64) uint64 { return Key{0, k}.hash() })}
+	}
+	return &Index{wide: newTable(Key.hash)}
+}
+
+// Put records the place of a key and returns the place it had before.
+func (x *Index) Put(k Key, p Place) (old Place, had bool) {
+	if x.narrow != nil {
+		return x.narrow.put(k.Lo, p)
+	}
+	return x.wide.put(k, p)
+}
+
+// Remove forgets a key and returns its place.
+func (x *Index) Remove(k Key) (old Place, had bool) {
+	if x.narrow != nil {
+		return x.narrow.remove(k.Lo)
+	}
+	return x.wide.remove(k)
+}
+
+// Get returns the place of a key.
+func (x *Index) Get(k Key) (Place, bool) {
+	if x.narrow != nil {
+		return x.narrow.get(k.Lo)
+	}
+	return x.wide.get(k)
+}
+
+// Len is the number of keys.
+func (x *Index) Len() int {
+	if x.narrow != nil {
+		return x.narrow.len()
+	}
+	return x.wide.len()
+}
+
+// Bytes is the memory the index holds.
+func (x *Index) Bytes() int {
+	if x.narrow != nil {
+		return x.narrow.capacity() * 16
+	}
+	return x.wide.capacity() * 24
+}
+
+// shardBits splits the table so that it grows a sixty-fourth at a time, and no growth needs a second copy of the whole.
+const shardBits = 6
+
+type table[K comparable] struct {
+	hash   func(K) uint64
+	shards [1 << shardBits]shard[K]
+}
+
+type shard[K comparable] struct {
+	slots []slot[K] // linear probing from home(hash); File 0 is free
+	n     int
+}
+
+type slot[K comparable] struct {
+	key   K
+	place Place
+}
+
+func newTable[K comparable](hash func(K) uint64) *table[K] { return &table[K]{hash: hash} }
+
+// find returns the shard of a hash and its bits below the shard's number.
+func (t *table[K]) find(h uint64) (*shard[K], uint64) {
+	return &t.shards[h>>(64-shardBits)], h << shardBits
+}
+
+// home maps a hash to a slot, keeping the order of the hashes, so that growing a shard is a sequential copy.
+func (s *shard[K]) home(h uint64) int {
+	hi, _ := bits.Mul64(h, uint64(len(s.slots)))
+	return int(hi)
+}
+
+func (t *table[K]) put(k K, p Place) (Place, bool) {
+	s, h := t.find(t.hash(k))
+	if s.n*5 >= len(s.slots)*4 {
+		t.grow(s)
+	}
+	i := s.home(h)
+	for {
+		e := &s.slots[i]
+		if e.place.File == 0 {
+			*e = slot[K]{k, p}
+			s.n++
+			return Place{}, false
+		}
+		if e.key == k {
+			old := e.place
+			e.place = p
+			return old, true
+		}
+		if i++; i == len(s.slots) {
+			i = 0
+		}
+	}
+}
+
+func (t *table[K]) get(k K) (Place, bool) {
+	s, h := t.find(t.hash(k))
+	i, ok := s.seek(k, h)
+	if !ok {
+		return Place{}, false
+	}
+	return s.slots[i].place, true
+}
+
+func (t *table[K]) remove(k K) (Place, bool) {
+	s, h := t.find(t.hash(k))
+	i, ok := s.seek(k, h)
+	if !ok {
+		return Place{}, false
+	}
+	old := s.slots[i].place
+	s.n--
+	// Close the gap: move back every follower that its home slot allows to move (Knuth, algorithm R).
+	for j := i; ; {
+		if j++; j == len(s.slots) {
+			j = 0
+		}
+		e := s.slots[j]
+		if e.place.File == 0 {
+			break
+		}
+		_, eh := t.find(t.hash(e.key))
+		home := s.home(eh)
+		if stays := (i < j && i < home && home <= j) || (i > j && (i < home || home <= j)); stays {
+			continue
+		}
+		s.slots[i] = e
+		i = j
+	}
+	s.slots[i] = slot[K]{}
+	return old, true
+}
+
+func (s *shard[K]) seek(k K, h uint64) (int, bool) {
+	if len(s.slots) == 0 {
+		return 0, false
+	}
+	i := s.home(h)
+	for {
+		e := &s.slots[i]
+		if e.place.File == 0 {
+			return 0, false
+		}
+		if e.key == k {
+			return i, true
+		}
+		if i++; i == len(s.slots) {
+			i = 0
+		}
+	}
+}
+
+func (t *table[K]) grow(s *shard[K]) {
+	old := s.slots
+	s.slots = make([]slot[K], max(64, len(old)*5/4))
+	for _, e := range old {
+		if e.place.File == 0 {
+			continue
+		}
+		_, h := t.find(t.hash(e.key))
+		i := s.home(h)
+		for s.slots[i].place.File != 0 {
+			if i++; i == len(s.slots) {
+				i = 0
+			}
+		}
+		s.slots[i] = e
+	}
+}
+
+func (t *table[K]) len() (n int) {
+	for i := range t.shards {
+		n += t.shards[i].n
+	}
+	return n
+}
+
+func (t *table[K]) capacity() (n int) {
+	for i := range t.shards {
+		n += len(t.shards[i].slots)
+	}
+	return n
+}
