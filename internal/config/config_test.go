@@ -1,0 +1,68 @@
+package config
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/spf13/pflag"
+)
+
+func flagSets() (flags, known *pflag.FlagSet) {
+	flags = pflag.NewFlagSet("ingest", pflag.ContinueOnError)
+	flags.Duration("commit-interval", 10*time.Second, "")
+	flags.Duration("checkpoint-idle-interval", 5*time.Minute, "")
+	flags.String("tables", "", "")
+	flags.String("lake", "", "")
+	known = pflag.NewFlagSet("all", pflag.ContinueOnError)
+	known.AddFlagSet(flags)
+	known.String("other", "", "")
+	return flags, known
+}
+
+func apply(t *testing.T, yaml string, env map[string]string, args ...string) (*pflag.FlagSet, error) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "tidemark.yaml")
+	if err := os.WriteFile(path, []byte(yaml), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	flags, known := flagSets()
+	if err := flags.Parse(args); err != nil {
+		t.Fatal(err)
+	}
+	err := Apply(flags, known, path, func(k string) (string, bool) { v, ok := env[k]; return v, ok })
+	return flags, err
+}
+
+func TestFlagBeatsEnvironmentBeatsFile(t *testing.T) {
+	flags, err := apply(t, "commit-interval: 1s\nlake: file:///file\ncheckpoint:\n  idle-interval: 7m\ntables: [a.b, '!a.c']\nother: x\n",
+		map[string]string{"TIDEMARK_COMMIT_INTERVAL": "2s", "TIDEMARK_LAKE": "file:///env"}, "--commit-interval=3s")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{"commit-interval": "3s", "lake": "file:///env", "checkpoint-idle-interval": "7m0s", "tables": "a.b,!a.c"} {
+		if got := flags.Lookup(name).Value.String(); got != want {
+			t.Errorf("%s is %q, want %q", name, got, want)
+		}
+	}
+}
+
+func TestMistakesNameTheirLine(t *testing.T) {
+	for yaml, want := range map[string]string{
+		"lake: x\ncomit-interval: 1s\n":       `:2: unknown key "comit-interval"; did you mean "commit-interval"?`,
+		"lake: x\n\ncommit-interval: fast\n":  ":3: commit-interval:",
+		"lake: x\nlake: y\n":                  "there twice",
+		"- a\n":                               ":1: expected",
+		"checkpoint:\n  idle-intervall: 1s\n": `:2: unknown key "checkpoint-idle-intervall"`,
+		"lake: 'unclosed\n":                   "yaml",
+	} {
+		_, err := apply(t, yaml, nil)
+		var e *Error
+		if !errors.As(err, &e) && !strings.Contains(want, "yaml") || err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: got %v, want %q", yaml, err, want)
+		}
+	}
+}
