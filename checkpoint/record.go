@@ -1,0 +1,71 @@
+package checkpoint
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+)
+
+// Key is where a table's snapshot summaries and properties hold the record.
+const Key = "tidemark.checkpoint"
+
+// Version is the version of the records written here.
+const Version = 1
+
+// State says how far a table can be trusted to equal its source.
+type State string
+
+// The states of CONTRACT.md, "Metadata".
+const (
+	StatePartial State = "partial" // followed from a point, never loaded
+	StateLoading State = "loading" // an initial load is under way
+	StateLive    State = "live"    // equals the source at GTIDSet
+	StateSuspect State = "suspect" // a contradiction between lake and source was seen
+)
+
+// Record is what a commit says about the position it stands for.
+type Record struct {
+	Version    int             `json:"version"`
+	Pipeline   string          `json:"pipeline"`
+	Epoch      int64           `json:"epoch"`                 // of the writer; a greater one has taken over
+	Commit     string          `json:"commit"`                // id, to find out whether a commit was applied
+	SnapshotID int64           `json:"snapshot_id,omitempty"` // the snapshot it belongs to; in the table property only
+	GTIDSet    string          `json:"gtid_set"`              // the position: every transaction the table holds
+	ServerUUID string          `json:"server_uuid,omitempty"` // hint: the server it was read from
+	File       string          `json:"file,omitempty"`        // hint: binary log file there
+	Position   uint64          `json:"position,omitempty"`    // hint: bytes into the file
+	Time       time.Time       `json:"time,omitzero"`         // source commit time of the last transaction
+	State      State           `json:"state,omitempty"`
+	Load       json.RawMessage `json:"load,omitempty"` // progress while loading
+}
+
+// Marshal returns the record as JSON. It panics when Load is not JSON, which only a programming error can cause.
+func (r Record) Marshal() string {
+	if !r.Time.IsZero() {
+		r.Time = r.Time.UTC()
+	}
+	text, err := json.Marshal(r)
+	if err != nil {
+		panic(fmt.Sprintf("checkpoint record: %v", err))
+	}
+	return string(text)
+}
+
+// ParseRecord reads a record. Keys it does not know are left aside: a later tidemark of the same record version may
+// have written them.
+func ParseRecord(text string) (Record, error) {
+	var r Record
+	if err := json.Unmarshal([]byte(text), &r); err != nil {
+		return Record{}, fmt.Errorf("checkpoint record %q: %w", abbreviate(text), err)
+	}
+	switch {
+	case r.Version == 0:
+		return Record{}, fmt.Errorf("checkpoint record %q has no version: it was not written by tidemark", abbreviate(text))
+	case r.Version > Version:
+		return Record{}, fmt.Errorf("checkpoint record has version %d, this tidemark knows %d: use the newer tidemark that wrote it", r.Version, Version)
+	}
+	if _, err := ParseSet(r.GTIDSet); err != nil {
+		return Record{}, fmt.Errorf("checkpoint record: %w", err)
+	}
+	return r, nil
+}
