@@ -15,9 +15,10 @@ import (
 // Store is one lake root.
 //
 // An absent object is reported as an error that matches fs.ErrNotExist. Any other error leaves the outcome of a
-// write unknown: the caller must look before it repeats anything that is not idempotent.
+// write unknown: the caller must look before it repeats anything that is not idempotent. An *AccessError is one that a
+// person has to mend.
 type Store interface {
-	// Get returns the whole object.
+	// Get returns the whole object. The caller must not change it: it may be kept in a cache.
 	Get(ctx context.Context, name string) ([]byte, error)
 	// Open returns the object for ranged reads. That it is absent may be reported only by the first read.
 	Open(ctx context.Context, name string) (Reader, error)
