@@ -1,0 +1,334 @@
+package lake
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/RoaringBitmap/roaring/v2"
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
+	"github.com/apache/arrow-go/v18/arrow/memory"
+	"github.com/apache/arrow-go/v18/parquet"
+	"github.com/apache/arrow-go/v18/parquet/compress"
+	"github.com/apache/arrow-go/v18/parquet/file"
+	"github.com/apache/arrow-go/v18/parquet/pqarrow"
+	"github.com/apache/iceberg-go"
+	"github.com/apache/iceberg-go/table/dv"
+	"github.com/google/uuid"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/tidemark/tidemark/lake/store"
+)
+
+// maxFileScoped is up to how many data files a format 2 commit writes a position delete file each. Beyond it, one delete
+// file covers all, so that a commit needs few object writes however many data files it touches.
+const maxFileScoped = 32
+
+// loadDeletes reads every live delete file into the bitmaps of the data files.
+func (t *Table) loadDeletes(ctx context.Context) error {
+	vectors := map[string][]iceberg.DataFile{} // by Puffin file
+	t.wide = map[string][]string{}
+	for _, m := range t.delete {
+		for _, e := range m.entries {
+			switch {
+			case e.file.ContentType() == iceberg.EntryContentEqDeletes:
+				return fmt.Errorf("equality delete file %s: another program wrote it; compact the table there first, tidemark does not read equality deletes", e.file.FilePath())
+			case e.file.FileFormat() == iceberg.PuffinFile:
+				vectors[e.file.FilePath()] = append(vectors[e.file.FilePath()], e.file)
+				if f := t.files[*e.file.ReferencedDataFile()]; f != nil {
+					f.deletes = append(f.deletes, e)
+				}
+			default:
+				if err := t.loadPositions(ctx, e); err != nil {
+					return fmt.Errorf("position delete file %s: %w", e.file.FilePath(), err)
+				}
+			}
+		}
+	}
+	for puffin, files := range vectors {
+		bitmaps, err := dv.ReadDVs(store.IcebergIO(ctx, t.lake.Store), files)
+		if err != nil {
+			return fmt.Errorf("deletion vectors %s: %w", puffin, err)
+		}
+		for i, b := range bitmaps {
+			f := t.files[*files[i].ReferencedDataFile()]
+			if f == nil {
+				continue // its data file is gone
+			}
+			if f.Deleted, err = narrow(b); err != nil {
+				return fmt.Errorf("deletion vector of %s: %w", f.Path, err)
+			}
+		}
+	}
+	return nil
+}
+
+// loadPositions reads a Parquet position delete file.
+func (t *Table) loadPositions(ctx context.Context, e *entry) error {
+	section, closer, err := t.section(ctx, e.file.FilePath())
+	if err != nil {
+		return err
+	}
+	defer closer.Close()
+	pf, err := file.NewParquetReader(section)
+	if err != nil {
+		return err
+	}
+	defer pf.Close()
+	r, err := pqarrow.NewFileReader(pf, pqarrow.ArrowReadProperties{BatchSize: 64 << 10}, memory.DefaultAllocator)
+	if err != nil {
+		return err
+	}
+	records, err := r.GetRecordReader(ctx, nil, nil)
+	if err != nil {
+		return err
+	}
+	defer records.Release()
+	covered := map[string]bool{}
+	var last *DataFile
+	for records.Next() {
+		rec := records.RecordBatch()
+		paths, ok := rec.Column(0).(*array.String)
+		positions, isInt := rec.Column(1).(*array.Int64)
+		if !ok || !isInt {
+			return fmt.Errorf("its columns are %s", rec.Schema())
+		}
+		for i := range paths.Len() {
+			path := paths.Value(i)
+			if last == nil || last.Path != path {
+				last = t.files[path]
+				if last == nil {
+					continue
+				}
+				covered[path] = true
+				if last.Deleted == nil {
+					last.Deleted = roaring.New()
+				}
+			}
+			last.Deleted.Add(uint32(positions.Value(i)))
+		}
+	}
+	if err := records.Err(); err != nil {
+		return err
+	}
+	if path := e.references(); path != "" {
+		if f := t.files[path]; f != nil {
+			f.deletes = append(f.deletes, e)
+		}
+		return nil
+	}
+	t.wide[e.file.FilePath()] = slices.Sorted(maps.Keys(covered))
+	return nil
+}
+
+// filePathID is the field id of file_path in position delete files (table spec, "Reserved Field IDs").
+const filePathID = 2147483546
+
+// references is the one data file that a delete file concerns, "" where it may be several. Manifests of format 2 do not
+// carry the reference; there the bounds of file_path tell.
+func (e *entry) references() string {
+	if ref := e.file.ReferencedDataFile(); ref != nil {
+		return *ref
+	}
+	low, high := e.file.LowerBoundValues()[filePathID], e.file.UpperBoundValues()[filePathID]
+	if len(low) > 0 && bytes.Equal(low, high) {
+		return string(low)
+	}
+	return ""
+}
+
+// narrow turns a 64-bit bitmap into a 32-bit one: no data file of ours has four billion rows.
+func narrow(b *dv.RoaringPositionBitmap) (*roaring.Bitmap, error) {
+	var buf bytes.Buffer
+	if err := b.Serialize(&buf); err != nil {
+		return nil, err
+	}
+	out := roaring.New()
+	switch n := binary.LittleEndian.Uint64(buf.Next(8)); {
+	case n == 0:
+		return out, nil
+	case n > 1 || binary.LittleEndian.Uint32(buf.Next(4)) != 0:
+		return nil, errors.New("it has positions beyond 2^32")
+	}
+	_, err := out.ReadFrom(&buf)
+	return out, err
+}
+
+// widen is the inverse of narrow.
+func widen(b *roaring.Bitmap) (*dv.RoaringPositionBitmap, error) {
+	buf := bytes.NewBuffer(make([]byte, 12, 12+b.GetSerializedSizeInBytes()))
+	buf.Bytes()[0] = 1 // one bitmap, for the key 0
+	if _, err := b.WriteTo(buf); err != nil {
+		return nil, err
+	}
+	return dv.DeserializeRoaringPositionBitmap(buf.Bytes())
+}
+
+// deletion is what a commit does to the table's delete files.
+type deletion struct {
+	added   []iceberg.DataFile
+	removed map[*entry]bool
+	wide    map[string][]string // data files covered by each live delete file that covers several
+}
+
+// writeDeletes writes the full deletions of the touched data files, and says which delete files they supersede.
+// bitmaps has, per data file path, every deleted position; gone the data files that leave the table altogether.
+func (t *Table) writeDeletes(ctx context.Context, bitmaps map[string]*roaring.Bitmap, gone []*DataFile) (*deletion, error) {
+	d := &deletion{removed: map[*entry]bool{}, wide: maps.Clone(t.wide)}
+	for _, f := range gone {
+		for _, e := range f.deletes {
+			d.removed[e] = true
+		}
+	}
+	supersede := func(path string) {
+		if f := t.files[path]; f != nil {
+			for _, e := range f.deletes {
+				d.removed[e] = true
+			}
+		}
+	}
+	paths := slices.Sorted(maps.Keys(bitmaps))
+	var err error
+	switch {
+	case len(paths) == 0:
+	case t.format >= 3:
+		for _, p := range paths {
+			supersede(p)
+		}
+		d.added, err = t.writeVectors(ctx, paths, bitmaps)
+	case len(paths) <= maxFileScoped:
+		d.added = make([]iceberg.DataFile, len(paths))
+		var g errgroup.Group
+		g.SetLimit(8)
+		for i, p := range paths {
+			supersede(p)
+			g.Go(func() (err error) {
+				d.added[i], err = t.writePositions(ctx, []string{p}, bitmaps)
+				return err
+			})
+		}
+		err = g.Wait()
+	default:
+		for _, m := range t.delete {
+			for _, e := range m.entries {
+				for _, p := range t.wide[e.file.FilePath()] {
+					if f := t.files[p]; f != nil && bitmaps[p] == nil && !slices.Contains(gone, f) {
+						bitmaps[p] = f.Deleted
+					}
+				}
+				if t.wide[e.file.FilePath()] != nil {
+					d.removed[e] = true
+					delete(d.wide, e.file.FilePath())
+				}
+			}
+		}
+		paths = slices.Sorted(maps.Keys(bitmaps))
+		for _, p := range paths {
+			supersede(p)
+		}
+		var df iceberg.DataFile
+		if df, err = t.writePositions(ctx, paths, bitmaps); err == nil {
+			d.added = []iceberg.DataFile{df}
+			d.wide[df.FilePath()] = paths
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("write deletes: %w", err)
+	}
+	return d, nil
+}
+
+// writeVectors writes the deletion vectors of all paths into one Puffin file.
+func (t *Table) writeVectors(ctx context.Context, paths []string, bitmaps map[string]*roaring.Bitmap) ([]iceberg.DataFile, error) {
+	w := dv.NewDVWriter(store.IcebergIO(ctx, t.lake.Store), func(int32) *iceberg.PartitionSpec { return &t.spec })
+	for _, p := range paths {
+		b := bitmaps[p].Clone()
+		b.RunOptimize()
+		wide, err := widen(b)
+		if err != nil {
+			return nil, err
+		}
+		w.Load(p, wide, int32(t.spec.ID()), nil)
+	}
+	return w.Flush(ctx, t.lake.Store.URI(t.name("data/"+newName()+".puffin")))
+}
+
+// positionSchema is that of position delete files (table spec, "Position Delete Files").
+func positionSchema() *arrow.Schema {
+	id := func(v string) arrow.Metadata { return arrow.MetadataFrom(map[string]string{fieldIDKey: v}) }
+	return arrow.NewSchema([]arrow.Field{
+		{Name: "file_path", Type: arrow.BinaryTypes.String, Metadata: id("2147483546")},
+		{Name: "pos", Type: arrow.PrimitiveTypes.Int64, Metadata: id("2147483545")},
+	}, nil)
+}
+
+// writePositions writes one position delete file over the given data files, sorted by path and position: Trino returns
+// deleted rows when it is not.
+func (t *Table) writePositions(ctx context.Context, paths []string, bitmaps map[string]*roaring.Bitmap) (_ iceberg.DataFile, err error) {
+	schema := positionSchema()
+	name := t.name("data/" + newName() + "-deletes.parquet")
+	object, err := t.lake.Store.Create(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, object.Abort())
+		}
+	}()
+	out := &counted{w: object}
+	w, err := pqarrow.NewFileWriter(schema, nopCloser{out}, parquet.NewWriterProperties(
+		parquet.WithCompression(compress.Codecs.Zstd), parquet.WithCompressionLevel(1), parquet.WithStats(true), parquet.WithDictionaryFor("pos", false),
+		parquet.WithMaxStatsSize(1<<16),
+	), pqarrow.NewArrowWriterProperties())
+	if err != nil {
+		return nil, err
+	}
+	b := array.NewRecordBuilder(memory.DefaultAllocator, schema)
+	defer b.Release()
+	flush := func() error {
+		rec := b.NewRecordBatch()
+		defer rec.Release()
+		return w.WriteBuffered(rec)
+	}
+	file, pos := b.Field(0).(*array.StringBuilder), b.Field(1).(*array.Int64Builder)
+	for _, p := range paths {
+		for it := bitmaps[p].Iterator(); it.HasNext(); {
+			file.Append(p)
+			pos.Append(int64(it.Next()))
+			if pos.Len() == 64<<10 {
+				if err := flush(); err != nil {
+					return nil, err
+				}
+			}
+		}
+	}
+	if err := errors.Join(flush(), w.Close()); err != nil {
+		return nil, err
+	}
+	if err := object.Close(); err != nil {
+		return nil, err
+	}
+	rows := int64(0)
+	for _, p := range paths {
+		rows += int64(bitmaps[p].GetCardinality())
+	}
+	df, err := iceberg.NewDataFileBuilder(t.spec, iceberg.EntryContentPosDeletes, t.lake.Store.URI(name), iceberg.ParquetFile, nil, nil, nil, rows, out.n)
+	if err != nil {
+		return nil, err
+	}
+	// The bounds of file_path are never cut short: readers compare them with whole paths to tell what the file concerns.
+	df.LowerBoundValues(map[int][]byte{filePathID: []byte(paths[0])}).UpperBoundValues(map[int][]byte{filePathID: []byte(paths[len(paths)-1])})
+	df.ValueCounts(map[int]int64{filePathID: rows}).NullValueCounts(map[int]int64{filePathID: 0})
+	if len(paths) == 1 {
+		df.ReferencedDataFile(paths[0])
+	}
+	return df.Build(), nil
+}
+
+func newName() string { return uuid.Must(uuid.NewV7()).String() }

@@ -1,0 +1,93 @@
+// Package lake owns the Iceberg tables: their state, data files, delete files, and the committer.
+//
+// In come record batches sorted by key, the positions of rows that are not live any more, and a checkpoint. Out goes one
+// snapshot per commit. What must hold: rows, deletes and checkpoint become visible together or not at all; a commit is
+// pinned to the version it was built on and never overwrites another's; a live row is in exactly one place.
+//
+// lake.go      a lake: create, open and list tables
+// table.go     an open table: live files, loading and refreshing
+// schema.go    Arrow schema <-> Iceberg schema
+// document.go  table metadata as JSON that is extended, not rewritten
+// writer.go    data files
+// deletes.go   deletion vectors (format 3), position deletes (format 2)
+// manifests.go manifests of a commit
+// commit.go    the compare-and-swap and its outcomes
+// position.go  which checkpoint of a table is valid
+// columns.go   reading columns of a data file
+package lake
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strconv"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/iceberg-go"
+	"github.com/apache/iceberg-go/table"
+
+	"github.com/tidemark/tidemark/checkpoint"
+	"github.com/tidemark/tidemark/lake/catalog"
+	"github.com/tidemark/tidemark/lake/store"
+)
+
+// Lake is a store with a catalog over it.
+type Lake struct {
+	Store   store.Store
+	Catalog *catalog.Bucket
+	Logger  *slog.Logger
+}
+
+// List returns the lake's tables.
+func (l *Lake) List(ctx context.Context) ([]catalog.Identifier, error) { return l.Catalog.Tables(ctx) }
+
+// CreateOptions are the choices made once for a table.
+type CreateOptions struct {
+	FormatVersion int               // 2 or 3
+	Record        checkpoint.Record // where the empty table stands
+}
+
+// previousVersions is how many old metadata files a table keeps.
+const previousVersions = 20
+
+// Create makes an empty table, or fails with fs.ErrExist.
+func Create(ctx context.Context, l *Lake, id catalog.Identifier, schema *arrow.Schema, key []int, o CreateOptions) (*Table, error) {
+	o.Record.Version = checkpoint.Version
+	sc, err := SchemaFromArrow(schema, key)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", id, err)
+	}
+	meta, err := table.NewMetadata(sc, iceberg.UnpartitionedSpec, table.UnsortedSortOrder, l.Store.URI(id.Path()), iceberg.Properties{
+		"format-version":    strconv.Itoa(o.FormatVersion),
+		checkpoint.Key:      o.Record.Marshal(),
+		"write.delete.mode": "merge-on-read", "write.update.mode": "merge-on-read", "write.merge.mode": "merge-on-read",
+		"write.metadata.delete-after-commit.enabled": "true",
+		"write.metadata.previous-versions-max":       strconv.Itoa(previousVersions),
+		"write.parquet.compression-codec":            "zstd",
+	})
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", id, err)
+	}
+	doc, err := documentOf(meta)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", id, err)
+	}
+	version, err := l.Catalog.Create(ctx, id, doc.bytes())
+	if err != nil {
+		return nil, err
+	}
+	t, err := load(ctx, l, version)
+	if err == nil {
+		t.pipeline, t.epoch = o.Record.Pipeline, o.Record.Epoch
+	}
+	return t, err
+}
+
+// Open loads a table, or fails with fs.ErrNotExist.
+func Open(ctx context.Context, l *Lake, id catalog.Identifier) (*Table, error) {
+	version, err := l.Catalog.Load(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	return load(ctx, l, version)
+}

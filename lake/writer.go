@@ -1,0 +1,162 @@
+package lake
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
+	"github.com/apache/arrow-go/v18/parquet"
+	"github.com/apache/arrow-go/v18/parquet/compress"
+	"github.com/apache/arrow-go/v18/parquet/pqarrow"
+	"github.com/apache/iceberg-go"
+	"github.com/apache/iceberg-go/table"
+	"github.com/google/uuid"
+
+	"github.com/tidemark/tidemark/lake/store"
+)
+
+// NewFile is a data file that no snapshot has yet.
+type NewFile struct {
+	ID   uint32 // what DataFile.ID will be once it is committed
+	Path string
+	Rows int64
+	Size int64 // bytes
+
+	file iceberg.DataFile
+}
+
+// FileWriter writes one data file. Rows must come in key order.
+type FileWriter struct {
+	t      *Table
+	name   string
+	object store.Writer
+	out    *counted
+	pq     *pqarrow.FileWriter // nil until the first rows tell how to encode the columns
+	rows   int64
+	group  int64 // rows in the current row group
+}
+
+// rowGroupRows bounds a row group: its encoded pages are in memory until it is complete.
+const rowGroupRows = 128 << 10
+
+// NewFileWriter begins a data file.
+func (t *Table) NewFileWriter(ctx context.Context) (*FileWriter, error) {
+	id, err := uuid.NewV7()
+	if err != nil {
+		return nil, err
+	}
+	w := &FileWriter{t: t, name: t.name("data/" + id.String() + ".parquet")}
+	if w.object, err = t.lake.Store.Create(ctx, w.name); err != nil {
+		return nil, err
+	}
+	w.out = &counted{w: w.object}
+	return w, nil
+}
+
+type counted struct {
+	w store.Writer
+	n int64
+}
+
+func (c *counted) Write(p []byte) (int, error) {
+	n, err := c.w.Write(p)
+	c.n += int64(n)
+	return n, err
+}
+
+// Write appends rows.
+func (w *FileWriter) Write(rec arrow.RecordBatch) error {
+	if w.pq == nil {
+		pq, err := pqarrow.NewFileWriter(w.t.schema, nopCloser{w.out}, writerProperties(rec), pqarrow.NewArrowWriterProperties())
+		if err != nil {
+			return err
+		}
+		w.pq = pq
+	}
+	if w.group >= rowGroupRows {
+		w.pq.NewBufferedRowGroup()
+		w.group = 0
+	}
+	w.group += rec.NumRows()
+	w.rows += rec.NumRows()
+	own := array.NewRecordBatch(w.t.schema, rec.Columns(), rec.NumRows())
+	defer own.Release()
+	return w.pq.WriteBuffered(own)
+}
+
+// nopCloser keeps the Parquet writer from publishing the object.
+type nopCloser struct{ *counted }
+
+func (nopCloser) Close() error { return nil }
+
+// writerProperties chooses encodings from the first rows: zstd at its fastest, and a dictionary only where values repeat,
+// since building one that is then given up is the largest single cost of writing.
+func writerProperties(sample arrow.RecordBatch) *parquet.WriterProperties {
+	props := []parquet.WriterProperty{
+		parquet.WithCompression(compress.Codecs.Zstd), parquet.WithCompressionLevel(1), parquet.WithStoreDecimalAsInteger(true),
+		parquet.WithStats(true), parquet.WithVersion(parquet.V2_LATEST), parquet.WithDataPageSize(1 << 20), parquet.WithMaxRowGroupLength(1 << 30),
+		parquet.WithBatchSize(gatherBatch),
+	}
+	for i, f := range sample.Schema().Fields() {
+		props = append(props, parquet.WithDictionaryFor(f.Name, repeats(sample.Column(i))))
+	}
+	return parquet.NewWriterProperties(props...)
+}
+
+const gatherBatch = 16 << 10
+
+// repeats reports whether a column has few distinct values for its length.
+func repeats(c arrow.Array) bool {
+	const enough = 4096
+	n := min(c.Len(), enough)
+	seen := make(map[string]struct{}, n)
+	for i := range n {
+		seen[c.ValueStr(i)] = struct{}{}
+	}
+	return len(seen)*8 <= n
+}
+
+// Close publishes the file. Its rows are nobody's until a commit adds it.
+func (w *FileWriter) Close() (*NewFile, error) {
+	if w.pq == nil {
+		return nil, errors.Join(errors.New("lake: a data file has at least one row"), w.object.Abort())
+	}
+	if err := w.pq.Close(); err != nil {
+		return nil, errors.Join(err, w.object.Abort())
+	}
+	meta, err := w.pq.FileMetadata()
+	if err != nil {
+		return nil, errors.Join(err, w.object.Abort())
+	}
+	if err := w.object.Close(); err != nil {
+		return nil, err
+	}
+	uri := w.t.lake.Store.URI(w.name)
+	df, err := table.DataFileFromMetadata(table.DataFileArgs{
+		Schema: w.t.icebergSc, Spec: w.t.spec, Format: iceberg.ParquetFile, Metadata: meta,
+		FilePath: uri, FileSize: w.out.n, FormatVersion: w.t.format, Content: iceberg.EntryContentData,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("statistics of %s: %w", uri, err)
+	}
+	w.t.lastID++
+	return &NewFile{ID: w.t.lastID, Path: uri, Rows: w.rows, Size: w.out.n, file: df}, nil
+}
+
+// Abort drops what was written.
+func (w *FileWriter) Abort() error { return w.object.Abort() }
+
+// Discard deletes data files that will not be committed. What cannot be deleted stays an orphan, which harms no reader.
+func (t *Table) Discard(ctx context.Context, files []*NewFile) error {
+	var errs []error
+	for _, f := range files {
+		name, err := t.lake.Store.Name(f.Path)
+		if err == nil {
+			err = t.lake.Store.Delete(ctx, name)
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
