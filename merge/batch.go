@@ -45,6 +45,13 @@ type Changes struct{ Inserts, Updates, Deletes int }
 // Total is the number of row changes.
 func (c Changes) Total() int { return c.Inserts + c.Updates + c.Deletes }
 
+// Add adds the counts of o.
+func (c *Changes) Add(o Changes) {
+	c.Inserts += o.Inserts
+	c.Updates += o.Updates
+	c.Deletes += o.Deletes
+}
+
 // NewBatch returns an empty batch for a table whose keys codec encodes.
 func NewBatch(codec *KeyCodec) *Batch { return &Batch{codec: codec} }
 

@@ -1,0 +1,80 @@
+package merge
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
+
+	"github.com/tidemark/tidemark/lake"
+)
+
+// BuildIndex reads the key columns of every live row of a table. Two live rows with the same key are an error: the
+// table is not what the source has, and no upsert could mend it.
+func BuildIndex(ctx context.Context, t *lake.Table, codec *KeyCodec) (*Index, error) {
+	x := NewIndex(codec)
+	for _, f := range t.Files() {
+		deleted := f.Deleted
+		err := t.ReadColumns(ctx, f, t.Key(), func(rec arrow.RecordBatch, first uint64) error {
+			columns := make([]func(row int), rec.NumCols())
+			for i, c := range rec.Columns() {
+				append, err := codec.appender(c)
+				if err != nil {
+					return err
+				}
+				columns[i] = append
+			}
+			for row := range int(rec.NumRows()) {
+				pos := uint32(first) + uint32(row)
+				if deleted != nil && deleted.Contains(pos) {
+					continue
+				}
+				codec.Reset()
+				for _, append := range columns {
+					append(row)
+				}
+				k, raw := codec.Key()
+				if old, had := x.Put(k, Place{f.ID, pos}); had {
+					return fmt.Errorf("key %s is there twice, at row %d of %s and at row %d of file %d: another program wrote to the table; load it again",
+						codec.Text(k, raw), pos, f.Path, old.Pos, old.File)
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", f.Path, err)
+		}
+	}
+	return x, nil
+}
+
+// appender returns what appends the value of a row of a key column to the key under construction.
+func (c *KeyCodec) appender(column arrow.Array) (func(row int), error) {
+	if column.NullN() > 0 {
+		return nil, fmt.Errorf("a key column holds NULL")
+	}
+	switch a := column.(type) {
+	case *array.Int64:
+		return func(row int) { c.AppendInt(a.Value(row)) }, nil
+	case *array.Int32:
+		return func(row int) { c.AppendInt(int64(a.Value(row))) }, nil
+	case *array.Date32:
+		return func(row int) { c.AppendInt(int64(a.Value(row))) }, nil
+	case *array.Timestamp:
+		return func(row int) { c.AppendInt(int64(a.Value(row))) }, nil
+	case *array.Float32:
+		return func(row int) { c.AppendFloat(float64(a.Value(row))) }, nil
+	case *array.Float64:
+		return func(row int) { c.AppendFloat(a.Value(row)) }, nil
+	case *array.Boolean:
+		return func(row int) { c.AppendBool(a.Value(row)) }, nil
+	case *array.Decimal128:
+		return func(row int) { c.AppendDecimal128(a.Value(row)) }, nil
+	case *array.String:
+		return func(row int) { c.AppendBytes([]byte(a.Value(row))) }, nil
+	case *array.Binary:
+		return func(row int) { c.AppendBytes(a.Value(row)) }, nil
+	}
+	return nil, fmt.Errorf("a key column has type %s", column.DataType())
+}
