@@ -1,0 +1,107 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"runtime/pprof"
+	"time"
+
+	"github.com/dustin/go-humanize"
+	"github.com/spf13/cobra"
+
+	"github.com/tidemark/tidemark/ingest"
+)
+
+func (a *app) ingestCommand() *cobra.Command {
+	var (
+		o             ingest.Options
+		start, until  string
+		memory, serve string
+		profile       string
+	)
+	c := &cobra.Command{
+		Use:   "ingest",
+		Short: "Stream changes into the lake; until stopped, or --until is reached",
+		Args:  cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			var err error
+			if o.Source, o.Tables, err = a.openSource(); err != nil {
+				return err
+			}
+			if start == "" {
+				return usageError{fmt.Errorf("--start is missing: earliest, latest or gtid:SET, for tables without a checkpoint")}
+			}
+			if o.Start, err = ingest.ParseStart(start); err != nil {
+				return usageError{err}
+			}
+			if o.Until, err = ingest.ParseUntil(until); err != nil {
+				return usageError{err}
+			}
+			bytes, err := humanize.ParseBytes(memory)
+			if err != nil {
+				return usageError{fmt.Errorf("--memory %q: expected a size like 512MiB", memory)}
+			}
+			o.Memory, o.Pipeline, o.Logger = int64(bytes), a.pipeline, a.log
+			o.EnsureDefaults()
+			if err := o.Validate(); err != nil {
+				return usageError{err}
+			}
+			if o.Lake, err = a.openLake(c.Context(), true); err != nil {
+				return err
+			}
+			if serve != "" {
+				stop, err := a.startServer(serve, o.Lake)
+				if err != nil {
+					return err
+				}
+				defer func() {
+					if err := stop(); err != nil {
+						a.log.Warn("stop serving", "error", err)
+					}
+				}()
+			}
+			limitMemory(o.Memory)
+			if profile != "" {
+				stop, err := startProfile(profile)
+				if err != nil {
+					return err
+				}
+				defer stop()
+			}
+			return ingest.Run(c.Context(), context.WithoutCancel(c.Context()), o)
+		},
+	}
+	f := c.Flags()
+	a.sourceFlags(f)
+	a.lakeFlags(f)
+	f.StringVar(&start, "start", "", "where a table without a checkpoint begins: `earliest, latest or gtid:SET`")
+	f.StringVar(&until, "until", "", "stop, with exit code 0, once every table's checkpoint holds it: `caught-up or gtid:SET`")
+	f.DurationVar(&o.CommitInterval, "commit-interval", 10*time.Second, "time between commits")
+	f.DurationVar(&o.IdleInterval, "checkpoint-idle-interval", 5*time.Minute, "a table without changes records its position this often")
+	f.StringVar(&memory, "memory", "1GiB", "`bytes` that batches and files being written may take")
+	f.IntVar(&o.FormatVersion, "format-version", 3, "Iceberg format `version` of new tables: 3 (deletion vectors) or 2 (position deletes)")
+	f.BoolVar(&o.Strict, "strict", false, "stop at the first sign that lake and source differ")
+	f.StringVar(&serve, "serve", "", "also serve the Iceberg REST catalog on this `address`")
+	f.StringVar(&profile, "cpu-profile", "", "write a CPU profile to this `file`, for go tool pprof")
+	return c
+}
+
+// startProfile profiles the process until stop is called.
+func startProfile(name string) (stop func(), err error) {
+	file, err := os.Create(name)
+	if err != nil {
+		return nil, usageError{fmt.Errorf("--cpu-profile: %w", err)}
+	}
+	if err := pprof.StartCPUProfile(file); err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	return func() {
+		pprof.StopCPUProfile()
+		if err := file.Close(); err != nil {
+			slog.Warn("the CPU profile is not whole", "error", err)
+		}
+	}, nil
+}

@@ -1,0 +1,114 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"text/tabwriter"
+	"time"
+
+	"github.com/dustin/go-humanize"
+	"github.com/spf13/cobra"
+
+	"github.com/tidemark/tidemark/checkpoint"
+	"github.com/tidemark/tidemark/ingest/source"
+	"github.com/tidemark/tidemark/lake"
+)
+
+// tableStatus is a table as status and checkpoint show print it.
+type tableStatus struct {
+	Table         string             `json:"table"`
+	FormatVersion int                `json:"format_version"`
+	Rows          int64              `json:"rows"`
+	DataFiles     int                `json:"data_files"`
+	DeleteFiles   int                `json:"delete_files"`
+	DeletedRows   int64              `json:"deleted_rows"`
+	Bytes         int64              `json:"bytes"`
+	Checkpoint    *checkpoint.Record `json:"checkpoint"`
+}
+
+func (a *app) statusCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "status",
+		Short: "For every table: rows, data and delete files, bytes, checkpoint, age, state",
+		Args:  cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			list, err := a.tableStatuses(c.Context())
+			if err != nil {
+				return err
+			}
+			if a.json {
+				return a.printJSON(list)
+			}
+			w := tabwriter.NewWriter(a.out, 0, 0, 2, ' ', 0)
+			fmt.Fprintln(w, "TABLE\tSTATE\tROWS\tDATA FILES\tDELETE FILES\tBYTES\tLAST TRANSACTION\tGTID SET")
+			for _, t := range list {
+				state, age, set := "no checkpoint", "", ""
+				if r := t.Checkpoint; r != nil {
+					state, set = string(r.State), shortSet(r.GTIDSet)
+					if !r.Time.IsZero() {
+						age = time.Since(r.Time).Round(time.Second).String() + " ago"
+					}
+				}
+				fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%s\t%s\t%s\n", t.Table, state, t.Rows, t.DataFiles, t.DeleteFiles, humanize.IBytes(uint64(t.Bytes)), age, set)
+			}
+			return w.Flush()
+		},
+	}
+	a.listFlags(c)
+	return c
+}
+
+func (a *app) listFlags(c *cobra.Command) {
+	f := c.Flags()
+	a.lakeFlags(f)
+	f.StringVar(&a.tables, "tables", "*.*", "tables to show: `globs` like 'shop.*,!shop.secret'")
+	f.BoolVar(&a.json, "json", false, "machine-readable output")
+}
+
+func shortSet(text string) string {
+	set, err := checkpoint.ParseSet(text)
+	if err != nil {
+		return text
+	}
+	return set.Short()
+}
+
+func (a *app) tableStatuses(ctx context.Context) ([]tableStatus, error) {
+	filter, err := source.ParseFilter(a.tables)
+	if err != nil {
+		return nil, usageError{fmt.Errorf("--tables: %w", err)}
+	}
+	l, err := a.openLake(ctx, false)
+	if err != nil {
+		return nil, err
+	}
+	ids, err := l.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	list := []tableStatus{}
+	for _, id := range ids {
+		if !filter.Match(id.DB, id.Table) {
+			continue
+		}
+		t, err := lake.Open(ctx, l, id)
+		if err != nil {
+			return nil, err
+		}
+		s := tableStatus{Table: id.String(), FormatVersion: t.FormatVersion(), DeleteFiles: t.DeleteFiles()}
+		for _, f := range t.Files() {
+			s.DataFiles++
+			s.Bytes += f.Size
+			s.Rows += f.Rows
+			if f.Deleted != nil {
+				s.DeletedRows += int64(f.Deleted.GetCardinality())
+			}
+		}
+		s.Rows -= s.DeletedRows
+		if r, ok := t.Checkpoint(); ok {
+			s.Checkpoint = &r
+		}
+		list = append(list, s)
+	}
+	return list, nil
+}

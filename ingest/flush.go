@@ -1,0 +1,219 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/memory"
+	"github.com/google/uuid"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/tidemark/tidemark/checkpoint"
+	"github.com/tidemark/tidemark/lake"
+	"github.com/tidemark/tidemark/merge"
+)
+
+// sink is one followed table as the flusher sees it: where its rows go. At most one job uses it at a time.
+type sink struct {
+	name   string
+	table  *lake.Table
+	index  *merge.Index
+	record checkpoint.Record // as last committed; the next one is derived from it
+	strict bool
+	log    *slog.Logger
+
+	// What was written for the transaction that is not complete yet, and will be committed with its end.
+	delta   *merge.Delta
+	files   []*lake.NewFile
+	changes merge.Changes
+	rows    int
+
+	committed time.Time // of the last commit, on our clock
+}
+
+// gatherRows is how many rows are put in key order and encoded at a time: enough to make a column's run long, little
+// enough to stay in the processor's cache.
+const gatherRows = 16 << 10
+
+// piece is the net change of one table in a job.
+type piece struct {
+	sink    *sink
+	segment *merge.Segment
+	rows    arrow.RecordBatch
+}
+
+// point is where a commit takes its tables.
+type point struct {
+	sets     map[*sink]checkpoint.Set // every table to be committed
+	server   string                   // UUID
+	file     string
+	position uint64
+	time     time.Time // source commit time of the last transaction
+}
+
+// job is what the loop hands to the flusher: rows to write and, unless they belong to a transaction whose end is
+// still to come, the point to commit.
+type job struct {
+	pieces []piece
+	point  *point
+	force  bool          // commit the tables without changes too
+	idle   time.Duration // else commit those whose last commit is older
+}
+
+// flush does a job. After an error the sinks are of no use any more: what they hold is the lake's last commit plus
+// something unknown, and they have to be opened again.
+func flush(ctx context.Context, j job, observe func(Commit)) error {
+	busy := map[*sink]*piece{}
+	for i := range j.pieces {
+		busy[j.pieces[i].sink] = &j.pieces[i]
+	}
+	defer func() {
+		for _, p := range j.pieces {
+			p.rows.Release()
+		}
+	}()
+	var g errgroup.Group
+	g.SetLimit(2)
+	for s, p := range busy {
+		g.Go(func() error {
+			started := time.Now()
+			if err := s.write(ctx, p.segment, p.rows); err != nil {
+				return err
+			}
+			if j.point == nil {
+				return nil
+			}
+			return s.commit(ctx, j.point, started, observe)
+		})
+	}
+	if j.point != nil {
+		for s := range j.point.sets {
+			if busy[s] != nil {
+				continue
+			}
+			g.Go(func() error {
+				switch {
+				case s.pending():
+					return s.commit(ctx, j.point, time.Now(), observe)
+				case j.force || time.Since(s.committed) >= j.idle:
+					return s.mark(ctx, j.point)
+				}
+				return nil
+			})
+		}
+	}
+	return g.Wait()
+}
+
+func (s *sink) pending() bool { return len(s.files) > 0 || s.changes.Total() > 0 }
+
+// write puts the surviving rows of a segment into a data file that no snapshot knows yet, and resolves the segment.
+func (s *sink) write(ctx context.Context, segment *merge.Segment, rows arrow.RecordBatch) error {
+	var file uint32
+	if segment.Live() > 0 {
+		w, err := s.table.NewFileWriter(ctx)
+		if err != nil {
+			return fmt.Errorf("%s: %w", s.name, err)
+		}
+		order := segment.Order(make([]int32, 0, segment.Live()))
+		if err := merge.Gather(memory.DefaultAllocator, rows, order, gatherRows, w.Write); err != nil {
+			return errors.Join(fmt.Errorf("%s: write a data file: %w", s.name, err), w.Abort())
+		}
+		f, err := w.Close()
+		if err != nil {
+			return fmt.Errorf("%s: write a data file: %w", s.name, err)
+		}
+		s.files = append(s.files, f)
+		file = f.ID
+	}
+	if s.delta == nil {
+		s.delta = merge.NewDelta()
+	}
+	s.delta.Resolve(segment, s.index, file)
+	s.changes.Add(segment.Changes)
+	s.rows += segment.Live()
+	return nil
+}
+
+// errDiffers stops a strict pipeline.
+var errDiffers = errors.New("lake and source differ")
+
+// commit publishes what was written, with the position, in one snapshot.
+func (s *sink) commit(ctx context.Context, p *point, started time.Time, observe func(Commit)) error {
+	record := s.next(p)
+	if err := s.judge(&record); err != nil {
+		return err
+	}
+	deletes := 0
+	for _, positions := range s.delta.Delete {
+		deletes += int(positions.GetCardinality())
+	}
+	if len(s.files) == 0 && deletes == 0 {
+		s.clear() // rows came and went within the batch
+		return s.mark(ctx, p)
+	}
+	if err := s.table.Commit(ctx, lake.Commit{Add: s.files, Delete: s.delta.Delete, Record: record}); err != nil {
+		return fmt.Errorf("%s: commit: %w", s.name, err)
+	}
+	s.record, s.committed = record, time.Now()
+	took := s.committed.Sub(started)
+	s.log.Info("committed", "table", s.name, "changes", s.changes.Total(), "rows", s.rows, "deletes", deletes, "files", len(s.files), "took", took.Round(time.Millisecond))
+	if observe != nil {
+		observe(Commit{Table: s.name, Changes: s.changes.Total(), Rows: s.rows, Deletes: deletes, Duration: took})
+	}
+	s.clear()
+	return nil
+}
+
+func (s *sink) clear() {
+	s.delta, s.files, s.changes, s.rows = nil, nil, merge.Changes{}, 0
+}
+
+// mark records the position of a table without changes.
+func (s *sink) mark(ctx context.Context, p *point) error {
+	record := s.next(p)
+	if record.GTIDSet == s.record.GTIDSet && record.State == s.record.State {
+		return nil
+	}
+	if err := s.table.SetCheckpoint(ctx, record); err != nil {
+		return fmt.Errorf("%s: record the position: %w", s.name, err)
+	}
+	s.record, s.committed = record, time.Now()
+	return nil
+}
+
+// next is the record of a commit at p.
+func (s *sink) next(p *point) checkpoint.Record {
+	r := s.record
+	r.Commit = uuid.NewString()
+	r.GTIDSet = p.sets[s].String()
+	r.ServerUUID, r.File, r.Position = p.server, p.file, p.position
+	if !p.time.IsZero() {
+		r.Time = p.time
+	}
+	return r
+}
+
+// judge looks at the contradictions the batch met. A table that was followed from a point and never loaded lacks rows
+// by nature; in any other they mean that lake and source differ.
+func (s *sink) judge(r *checkpoint.Record) error {
+	if s.delta.AnomalyCount == 0 || r.State == checkpoint.StatePartial {
+		return nil
+	}
+	for _, a := range s.delta.Anomalies {
+		s.log.Error("lake and source differ", "table", s.name, "found", a.Kind.String(), "key", a.Key)
+	}
+	if s.strict {
+		return fmt.Errorf("%s: %w in %d changes, the first: %s; nothing of this batch was committed (--strict)",
+			s.name, errDiffers, s.delta.AnomalyCount, s.delta.Anomalies[0])
+	}
+	if r.State != checkpoint.StateSuspect {
+		s.log.Error("table is suspect until it is loaded again", "table", s.name, "contradictions", s.delta.AnomalyCount)
+	}
+	r.State = checkpoint.StateSuspect
+	return nil
+}

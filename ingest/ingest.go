@@ -1,0 +1,101 @@
+// Package ingest follows a MySQL source into the lake: it is the pipeline loop of tidemark.
+//
+// In come whole transactions from whichever server of the replica list can serve them (package source). Their row
+// images are decoded into Arrow (package decode) and collapsed by key (package merge), one batch per table. At a
+// transaction boundary, after the commit interval or when memory says so, all batches are cut at the same GTID set and
+// handed to the flusher, which writes one sorted data file per table, finds what it replaces, and commits data, deletes
+// and GTID set in one snapshot per table (package lake). Meanwhile the next batches fill.
+//
+// What must hold: a table's rows at a snapshot are the source's rows at the GTID set recorded in that snapshot. So
+// only complete transactions are ever committed, a table takes each transaction once, and whatever goes wrong between
+// two commits is answered by forgetting everything since the last one and reading it again.
+//
+// pipeline.go  opens the tables, chooses servers, restarts after faults
+// follow.go    the loop over one set of open tables
+// table.go     a followed table as the loop sees it: decoder, batch, what to skip
+// flush.go     a followed table as the flusher sees it: lake table, index, commits
+package ingest
+
+import (
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/tidemark/tidemark/ingest/source"
+	"github.com/tidemark/tidemark/lake"
+)
+
+// Options are the settings of a pipeline.
+type Options struct {
+	Source source.Config
+	Tables source.Filter
+	Lake   *lake.Lake
+
+	Pipeline       string        // name recorded in checkpoints; default "tidemark"
+	Start          Start         // for tables without a checkpoint
+	Until          Until         // default: never stop
+	CommitInterval time.Duration // time between commits; default 10s
+	IdleInterval   time.Duration // a table without changes records its position this often; default 5m
+	StoreTimeout   time.Duration // what the lake may take to open the tables, or for one commit, before it is started again; default 10m
+	Memory         int64         // bytes the batches and the files being written may hold; default 1 GiB
+	FormatVersion  int           // of new tables: 3 (default) or 2
+	Strict         bool          // stop at the first sign that lake and source differ
+
+	Logger   *slog.Logger
+	Observer func(Commit) // called after each commit of a table; may be nil
+}
+
+// Commit tells an observer what one commit of one table did.
+type Commit struct {
+	Table    string
+	Changes  int // row changes as the source made them
+	Rows     int // rows written
+	Deletes  int // positions deleted
+	Duration time.Duration
+}
+
+// minMemory is the least memory a pipeline works in: below it, transactions would be cut into very many files.
+const minMemory = 64 << 20
+
+// EnsureDefaults fills what is zero.
+func (o *Options) EnsureDefaults() {
+	if o.Pipeline == "" {
+		o.Pipeline = "tidemark"
+	}
+	if o.CommitInterval == 0 {
+		o.CommitInterval = 10 * time.Second
+	}
+	if o.IdleInterval == 0 {
+		o.IdleInterval = 5 * time.Minute
+	}
+	if o.StoreTimeout == 0 {
+		o.StoreTimeout = 10 * time.Minute
+	}
+	if o.Memory == 0 {
+		o.Memory = 1 << 30
+	}
+	if o.FormatVersion == 0 {
+		o.FormatVersion = 3
+	}
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+}
+
+// Validate reports the first setting that cannot work.
+func (o *Options) Validate() error {
+	switch {
+	case o.FormatVersion != 2 && o.FormatVersion != 3:
+		return fmt.Errorf("format version %d: tables have format version 2 or 3", o.FormatVersion)
+	case o.CommitInterval < 0:
+		return fmt.Errorf("commit interval %s: it cannot be negative", o.CommitInterval)
+	case o.Memory < minMemory:
+		return fmt.Errorf("memory %d bytes: at least %d are needed", o.Memory, int64(minMemory))
+	}
+	return nil
+}
+
+// batchBytes is how much of a batch may be buffered before it is cut or spilled. Two batches exist at a time, one
+// filling and one being written, and Arrow builders grow by doubling: together they stay well below half of Memory, which
+// leaves the rest to the Parquet encoder, uploads and what the collector has not freed yet.
+func (o *Options) batchBytes() int { return int(o.Memory / 8) }

@@ -1,0 +1,306 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+
+	"github.com/tidemark/tidemark/checkpoint"
+	"github.com/tidemark/tidemark/ingest/source"
+	"github.com/tidemark/tidemark/lake"
+	"github.com/tidemark/tidemark/lake/catalog"
+)
+
+// pipeline is what outlives a restart from the last commit.
+type pipeline struct {
+	Options
+	epochs     map[string]int64 // writer epoch this process took, per table
+	current    string           // host in use, preferred while it is good
+	serverUUID string           // of the host in use
+	target     *checkpoint.Set  // fixed when the first server list was seen
+}
+
+// Run follows the source until ctx ends or Options.Until is reached. When ctx ends it commits the last complete
+// transaction first; hard ends at once whatever is still going on then, which is safe too.
+//
+// Errors of the stream and of the lake that may pass are retried for ever, with back-off. Run returns
+// *source.NoServerError when no server can ever serve the tables' checkpoints, *lake.FencedError when another writer
+// took the tables over, and *StoppedError when tables had to be given up.
+func Run(ctx, hard context.Context, o Options) error {
+	o.EnsureDefaults()
+	if err := o.Validate(); err != nil {
+		return err
+	}
+	// A transaction is held whole up to a share of the memory; the batch it goes into is bounded by batchBytes.
+	o.Source.MaxBuffered = int(o.Memory / 32)
+	o.Source.Wanted = o.Tables.Match
+	o.Source.HeartbeatPeriod = min(time.Second, max(o.CommitInterval, 100*time.Millisecond))
+	o.Source.ReadTimeout = 3 * time.Second
+	p := &pipeline{Options: o, epochs: map[string]int64{}}
+	retry := newBackOff()
+	for {
+		started := time.Now()
+		err := p.once(ctx, hard)
+		if err == nil || isFatal(err) {
+			return err
+		}
+		if ctx.Err() != nil {
+			if errors.Is(err, context.Canceled) {
+				return nil
+			}
+			return err
+		}
+		if time.Since(started) > time.Minute {
+			retry.Reset()
+		}
+		pause := retry.NextBackOff()
+		p.Logger.Warn("starting again from the last commit", "why", err, "in", pause.Round(time.Millisecond))
+		if !sleep(ctx, pause) {
+			return nil
+		}
+	}
+}
+
+// once opens the tables and follows the source until something breaks.
+func (p *pipeline) once(ctx, hard context.Context) error {
+	l := &loop{pipeline: p, tables: map[string]*table{}, cutAt: time.Now().Add(p.CommitInterval)}
+	opening, cancel := context.WithTimeout(ctx, p.StoreTimeout)
+	err := p.openTables(opening, l)
+	cancel()
+	if err != nil {
+		return err
+	}
+	if err := p.begin(ctx, l); err != nil {
+		return err
+	}
+	if err := l.run(ctx, hard); err != nil {
+		return err
+	}
+	return l.stoppedTables()
+}
+
+// StoppedError lists the tables that had to be given up; the others were followed to the end.
+type StoppedError struct{ Tables []error }
+
+func (e *StoppedError) Error() string {
+	lines := make([]string, len(e.Tables))
+	for i, t := range e.Tables {
+		lines[i] = t.Error()
+	}
+	return strings.Join(lines, "\n")
+}
+
+// Unwrap gives access to the reasons.
+func (e *StoppedError) Unwrap() []error { return e.Tables }
+
+func (l *loop) stoppedTables() error {
+	var e StoppedError
+	for _, t := range l.tables {
+		if t.stopped != nil {
+			e.Tables = append(e.Tables, t.stopped)
+		}
+	}
+	if len(e.Tables) == 0 {
+		return nil
+	}
+	slices.SortFunc(e.Tables, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
+	return &e
+}
+
+// openTables opens every followed table that the lake has, takes it over from any older writer, and builds its index.
+func (p *pipeline) openTables(ctx context.Context, l *loop) error {
+	ids, err := p.Lake.List(ctx)
+	if err != nil {
+		return fmt.Errorf("list the lake's tables: %w", err)
+	}
+	for _, id := range ids {
+		if !p.Tables.Match(id.DB, id.Table) {
+			continue
+		}
+		t, err := p.openTable(ctx, id)
+		if err != nil {
+			return err
+		}
+		l.tables[t.name] = t
+	}
+	return nil
+}
+
+func (p *pipeline) openTable(ctx context.Context, id catalog.Identifier) (*table, error) {
+	name := id.DB + "." + id.Table
+	lt, err := lake.Open(ctx, p.Lake, id)
+	if err != nil {
+		return nil, fmt.Errorf("%s: open: %w", name, err)
+	}
+	record, ok := lt.Checkpoint()
+	if !ok {
+		return nil, fatal(fmt.Errorf("%s: the lake has this table, but no checkpoint of tidemark in it: another program made it, "+
+			"or it was rolled back to before tidemark's first commit; move it away, or leave it out with --tables '!%s'", name, name))
+	}
+	set, err := checkpoint.ParseSet(record.GTIDSet)
+	if err != nil {
+		return nil, fatal(fmt.Errorf("%s: checkpoint: %w", name, err))
+	}
+	if err := p.takeOver(ctx, name, lt); err != nil {
+		return nil, err
+	}
+	s, err := p.newSink(ctx, name, lt)
+	if err != nil {
+		return nil, err
+	}
+	return &table{name: name, sink: s, set: set, ahead: true}, nil
+}
+
+// takeOver makes this process the table's writer: at its start it raises the epoch; after a restart from the last
+// commit it must find its own.
+func (p *pipeline) takeOver(ctx context.Context, name string, lt *lake.Table) error {
+	if epoch, ours := p.epochs[name]; ours {
+		return lt.Claim(p.Pipeline, epoch)
+	}
+	epoch, err := lt.RaiseEpoch(ctx, p.Pipeline)
+	if err != nil {
+		return fmt.Errorf("%s: take the table over: %w", name, err)
+	}
+	p.epochs[name] = epoch
+	return nil
+}
+
+// begin finds where to go on from: what every table has. Followed tables that the lake does not have begin at the
+// starting point.
+func (p *pipeline) begin(ctx context.Context, l *loop) error {
+	servers, err := p.anyServer(ctx)
+	if err != nil {
+		return err
+	}
+	if p.target == nil {
+		t := p.Until.Set
+		if p.Until.CaughtUp {
+			t = source.Reached(servers)
+		}
+		p.target = &t
+	}
+	l.target = *p.target
+	if l.names, err = source.Tables(ctx, p.Source, servers, p.Tables); err != nil {
+		return err
+	}
+	start := p.startSet(servers)
+	for _, n := range l.names {
+		full := n.DB + "." + n.Table
+		if l.tables[full] == nil {
+			l.tables[full] = &table{name: full, set: start, ahead: true, complete: start.IsEmpty()}
+		}
+	}
+	l.start = start
+	first := true
+	for _, t := range l.tables {
+		if first {
+			l.applied, first = t.set.Clone(), false
+		} else {
+			l.applied = l.applied.Intersect(t.set)
+		}
+	}
+	if first {
+		l.applied = start.Clone()
+	}
+	p.Logger.Info("going on", "tables", len(l.tables), "after", l.applied.Short())
+	return nil
+}
+
+// anyServer probes the list until one answers.
+func (p *pipeline) anyServer(ctx context.Context) ([]source.State, error) {
+	retry := newBackOff()
+	for {
+		servers := source.ProbeAll(ctx, p.Source)
+		if slices.ContainsFunc(servers, source.State.Usable) {
+			return servers, nil
+		}
+		err := &source.NoServerError{Verdicts: source.Judge(servers, checkpoint.Set{}, p.Tables, nil)}
+		if !err.Temporary() {
+			return nil, err
+		}
+		if !p.pause(ctx, retry, err) {
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// connect opens a stream after a GTID set on the best server, waiting while none can serve but one may come to.
+func (l *loop) connect(ctx context.Context, from checkpoint.Set) (*source.Stream, error) {
+	retry := newBackOff()
+	for {
+		servers := source.ProbeAll(ctx, l.Source)
+		chosen, err := source.Choose(ctx, l.Source, servers, from, l.Tables, l.current)
+		if err == nil {
+			var stream *source.Stream
+			if stream, err = source.Dial(ctx, l.Source, chosen.Host, from); err == nil {
+				if l.current != chosen.Host {
+					l.Logger.Info("reading", "server", chosen.Host, "version", chosen.State.Version, "role", chosen.State.Role.String())
+				}
+				l.current, l.serverUUID = chosen.Host, stream.ServerUUID()
+				return stream, nil
+			}
+		}
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		if !source.CanPass(err) {
+			return nil, fatal(err)
+		}
+		if !l.pause(ctx, retry, err) {
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// pause says why there is nothing to do, and waits.
+func (p *pipeline) pause(ctx context.Context, retry *backoff.ExponentialBackOff, why error) bool {
+	wait := retry.NextBackOff()
+	p.Logger.Warn("waiting for a server", "why", why, "next", wait.Round(time.Millisecond))
+	return sleep(ctx, wait)
+}
+
+// lost notes that a server was lost, so that another one is preferred.
+func (l *loop) lost(err error) {
+	l.Logger.Warn("lost the server", "server", l.current, "why", err)
+	l.current = ""
+}
+
+// isFatal reports whether trying again cannot help.
+func isFatal(err error) bool {
+	var fenced *lake.FencedError
+	var no *source.NoServerError
+	var stopped *StoppedError
+	var f *fatalError
+	return errors.As(err, &fenced) || errors.As(err, &no) && !source.CanPass(err) || errors.As(err, &stopped) || errors.As(err, &f) || errors.Is(err, errDiffers)
+}
+
+// fatalError marks an error that trying again cannot mend.
+type fatalError struct{ error }
+
+func fatal(err error) error { return &fatalError{err} }
+
+func (e *fatalError) Unwrap() error { return e.error }
+
+func newBackOff() *backoff.ExponentialBackOff {
+	b := backoff.NewExponentialBackOff()
+	b.InitialInterval = 100 * time.Millisecond
+	b.MaxInterval = 10 * time.Second
+	return b
+}
+
+// sleep waits and reports whether ctx is still alive.
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return true
+	}
+}

@@ -1,0 +1,169 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+	"time"
+
+	"github.com/tidemark/tidemark/checkpoint"
+	"github.com/tidemark/tidemark/ingest/decode"
+	"github.com/tidemark/tidemark/ingest/source"
+	"github.com/tidemark/tidemark/lake"
+	"github.com/tidemark/tidemark/lake/catalog"
+	"github.com/tidemark/tidemark/merge"
+)
+
+// table returns the followed table of that name, adding it when the stream is the first to mention it. It is nil for a
+// table that is not followed.
+func (l *loop) table(db, name string) *table {
+	full := db + "." + name
+	t := l.tables[full]
+	if t == nil && l.Tables.Match(db, name) {
+		t = &table{name: full, complete: l.start.IsEmpty()}
+		l.tables[full] = t
+	}
+	return t
+}
+
+// named returns the followed tables a reference can mean: all of a database when it names no table.
+func (l *loop) named(db, name string) []*table {
+	if name != "" {
+		if t := l.table(db, name); t != nil {
+			return []*table{t}
+		}
+		return nil
+	}
+	var all []*table
+	for full, t := range l.tables {
+		if d, _ := splitName(full); d == db || db == "" {
+			all = append(all, t)
+		}
+	}
+	return all
+}
+
+func splitName(full string) (db, table string) {
+	db, table, _ = strings.Cut(full, ".")
+	return db, table
+}
+
+// prepare makes a table ready for rows of a plan: it is created in the lake if the lake does not have it, and must have
+// the plan's columns otherwise.
+func (l *loop) prepare(ctx context.Context, t *table, plan *decode.Plan) error {
+	if t.sink == nil {
+		if _, err := lake.SchemaFromArrow(plan.Schema, plan.Key); err != nil {
+			return err
+		}
+		ctx, cancel := context.WithTimeout(ctx, l.StoreTimeout)
+		defer cancel()
+		lt, err := l.create(ctx, t, plan)
+		if err != nil {
+			return &lakeError{err}
+		}
+		if t.sink, err = l.newSink(ctx, t.name, lt); err != nil {
+			return &lakeError{err}
+		}
+	}
+	if err := t.sink.table.Fits(plan.Schema, plan.Key); err != nil {
+		return fmt.Errorf("its columns in the source and in the lake differ: %w", err)
+	}
+	codec, err := keyCodec(t.sink.table)
+	if err != nil {
+		return err
+	}
+	t.use(plan, codec)
+	return nil
+}
+
+// lakeError marks an error of the lake, which concerns the whole pipeline, among those that only stop a table.
+type lakeError struct{ error }
+
+func (e *lakeError) Unwrap() error { return e.error }
+
+// ofTable reports whether an error concerns only the table it happened to.
+func ofTable(err error) bool {
+	var l *lakeError
+	return !errors.As(err, &l)
+}
+
+// create makes the lake table of a table that the stream is the first to mention. Nothing of it was seen before, so at
+// the transactions applied so far it was as empty as the lake's is now.
+func (l *loop) create(ctx context.Context, t *table, plan *decode.Plan) (*lake.Table, error) {
+	set := l.applied
+	if t.ahead {
+		set = t.set
+	}
+	record := checkpoint.Record{
+		Version: checkpoint.Version, Pipeline: l.Pipeline, Epoch: 1, GTIDSet: set.String(), ServerUUID: l.serverUUID,
+		Time: time.Now().UTC().Truncate(time.Microsecond), State: checkpoint.StatePartial,
+	}
+	if t.complete {
+		record.State = checkpoint.StateLive
+	}
+	db, name := splitName(t.name)
+	lt, err := lake.Create(ctx, l.Lake, catalog.Identifier{DB: db, Table: name}, plan.Schema, plan.Key, lake.CreateOptions{FormatVersion: l.FormatVersion, Record: record})
+	if errors.Is(err, fs.ErrExist) {
+		return nil, fmt.Errorf("%w: another writer created %s just now", errAgain, t.name)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("create the table in the lake: %w", err)
+	}
+	l.epochs[t.name] = record.Epoch
+	l.Logger.Info("created table", "table", t.name, "format", l.FormatVersion, "state", record.State, "key", keyNames(plan))
+	return lt, nil
+}
+
+// newSink builds a table's index from the key columns of its live rows.
+func (p *pipeline) newSink(ctx context.Context, name string, lt *lake.Table) (*sink, error) {
+	record, ok := lt.Checkpoint()
+	if !ok {
+		return nil, fatal(fmt.Errorf("%s: no checkpoint of tidemark in this table", name))
+	}
+	codec, err := keyCodec(lt)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	started := time.Now()
+	index, err := merge.BuildIndex(ctx, lt, codec)
+	if err != nil {
+		return nil, fmt.Errorf("%s: build the index: %w", name, err)
+	}
+	if index.Len() > 0 {
+		p.Logger.Info("built the index", "table", name, "keys", index.Len(), "bytes", index.Bytes(), "took", time.Since(started).Round(time.Millisecond))
+	}
+	return &sink{name: name, table: lt, index: index, record: record, strict: p.Strict, log: p.Logger, committed: time.Now()}, nil
+}
+
+func keyCodec(lt *lake.Table) (*merge.KeyCodec, error) {
+	schema, key := lt.ArrowSchema(), lt.Key()
+	fields := schema.Fields()
+	var columns []int
+	columns = append(columns, key...)
+	picked := fields[:0:0]
+	for _, c := range columns {
+		picked = append(picked, fields[c])
+	}
+	return merge.NewKeyCodec(picked)
+}
+
+func keyNames(p *decode.Plan) []string {
+	var names []string
+	for _, c := range p.Key {
+		names = append(names, p.Schema.Field(c).Name)
+	}
+	return names
+}
+
+// startSet is the starting point as a GTID set: what a table that starts now counts as having.
+func (p *pipeline) startSet(servers []source.State) checkpoint.Set {
+	switch p.Start.Kind {
+	case StartGTID:
+		return p.Start.Set
+	case StartLatest:
+		return source.Reached(servers)
+	}
+	return source.Oldest(servers)
+}
