@@ -32,11 +32,11 @@ lint: ## golangci-lint, formatting included
 fmt: ## format everything (gofumpt)
 	$(TOOLS) exec golangci-lint fmt ./...
 
-bench: ## the speed figures: needs a quiet machine
+bench: build ## the speed figures: needs a quiet machine
 	$(TOOLS) fetch test
 	$(GO) run ./internal/bench $(ARGS)
 
-demo: ## the main job in two minutes
+demo: build ## the main job in two minutes
 	$(TOOLS) fetch test
 	$(GO) run ./internal/demo $(ARGS)
 
