@@ -158,16 +158,16 @@ func (l *loop) event(ctx context.Context, stream *source.Stream, tx *source.Tran
 	switch {
 	case e.Rows != nil:
 		t := l.table(string(e.Rows.Table.Schema), string(e.Rows.Table.Table))
-		if t == nil || t.stopped != nil || t.skips(tx.GTID) {
+		if t == nil || !t.takes(tx.GTID) {
 			return nil
 		}
 		before := t.bytes()
-		err := l.rows(ctx, t, e.Rows)
-		if err != nil && !ofTable(err) {
+		fault, err := split(l.rows(ctx, t, e.Rows))
+		if err != nil {
 			return err
 		}
-		if err != nil {
-			l.stopTable(t, stream, tx, err)
+		if fault != nil {
+			l.stopTable(t, stream, tx, fault)
 		} else {
 			l.held += t.bytes() - before
 		}
@@ -175,7 +175,7 @@ func (l *loop) event(ctx context.Context, stream *source.Stream, tx *source.Tran
 		l.statement(stream, tx, e.Query)
 	case e.Other != nil:
 		for _, t := range l.named(e.Other.DB, e.Other.Table) {
-			if !t.skips(tx.GTID) {
+			if t.takes(tx.GTID) {
 				l.stopTable(t, stream, tx, fmt.Errorf("the binary log has a %s event, which may change its rows and is not understood", e.Other.Name))
 			}
 		}
@@ -203,7 +203,7 @@ func (l *loop) statement(stream *source.Stream, tx *source.Transaction, q *sourc
 		return
 	}
 	stop := func(t *table) {
-		if t.stopped == nil && !t.skips(tx.GTID) {
+		if t.takes(tx.GTID) {
 			l.stopTable(t, stream, tx, fmt.Errorf("the statement %q changes its rows without row events, which is not followed yet", shorten(q.SQL)))
 		}
 	}

@@ -31,8 +31,10 @@ type table struct {
 	stopped  error // why the table is not followed any more
 }
 
-// skips reports whether the table holds a transaction already.
-func (t *table) skips(g checkpoint.GTID) bool { return t.ahead && t.set.ContainsGTID(g) }
+// takes reports whether a transaction concerns the table: it is followed, and does not hold the transaction already.
+func (t *table) takes(g checkpoint.GTID) bool {
+	return t.stopped == nil && (!t.ahead || !t.set.ContainsGTID(g))
+}
 
 // apply decodes the rows of one event into the batch.
 func (t *table) apply(rows *source.Rows) error {

@@ -83,10 +83,13 @@ type lakeError struct{ error }
 
 func (e *lakeError) Unwrap() error { return e.error }
 
-// ofTable reports whether an error concerns only the table it happened to.
-func ofTable(err error) bool {
+// split tells an error that concerns only the table it happened to from one that ends the whole pipeline.
+func split(err error) (table, pipeline error) {
 	var l *lakeError
-	return !errors.As(err, &l)
+	if errors.As(err, &l) {
+		return nil, err
+	}
+	return err, nil
 }
 
 // create makes the lake table of a table that the stream is the first to mention. Nothing of it was seen before, so at
