@@ -156,12 +156,14 @@ func (s *sink) commit(ctx context.Context, p *point, started time.Time, observe 
 		s.clear() // rows came and went within the batch
 		return s.mark(ctx, p)
 	}
-	if err := s.table.Commit(ctx, lake.Commit{Add: s.files, Delete: s.delta.Delete, Record: record}); err != nil {
+	files := s.files
+	s.files = nil // they may be the table's from here on, whatever is reported: nobody may drop them
+	if err := s.table.Commit(ctx, lake.Commit{Add: files, Delete: s.delta.Delete, Record: record}); err != nil {
 		return fmt.Errorf("%s: commit: %w", s.name, err)
 	}
 	s.record, s.committed = record, time.Now()
 	took := s.committed.Sub(started)
-	s.log.Info("committed", "table", s.name, "changes", s.changes.Total(), "rows", s.rows, "deletes", deletes, "files", len(s.files), "took", took.Round(time.Millisecond))
+	s.log.Info("committed", "table", s.name, "changes", s.changes.Total(), "rows", s.rows, "deletes", deletes, "files", len(files), "took", took.Round(time.Millisecond))
 	if observe != nil {
 		observe(Commit{Table: s.name, Changes: s.changes.Total(), Rows: s.rows, Deletes: deletes, Duration: took})
 	}

@@ -288,6 +288,7 @@ func (l *loop) spill(ctx context.Context, limit int) error {
 			j.pieces = append(j.pieces, t.piece())
 		}
 	}
+	l.Logger.Debug("spilled a part of a transaction that is larger than memory", "bytes", l.held)
 	l.held = 0
 	return l.hand(ctx, j)
 }

@@ -160,7 +160,7 @@ func (p *pipeline) openTable(ctx context.Context, id catalog.Identifier) (*table
 // commit it must find its own.
 func (p *pipeline) takeOver(ctx context.Context, name string, lt *lake.Table) error {
 	if epoch, ours := p.epochs[name]; ours {
-		return lt.Claim(p.Pipeline, epoch)
+		return lt.Claim(ctx, p.Pipeline, epoch)
 	}
 	epoch, err := lt.RaiseEpoch(ctx, p.Pipeline)
 	if err != nil {

@@ -1,6 +1,7 @@
 package lake
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -71,10 +72,15 @@ func (t *Table) RaiseEpoch(ctx context.Context, pipeline string) (int64, error) 
 	return 0, fmt.Errorf("%s: other writers keep taking it over", t.id)
 }
 
-// Claim goes on as the writer of an epoch raised before.
-func (t *Table) Claim(pipeline string, epoch int64) error {
+// Claim goes on as the writer of an epoch raised before, and finishes what an interrupted commit left undone.
+func (t *Table) Claim(ctx context.Context, pipeline string, epoch int64) error {
 	t.pipeline, t.epoch = pipeline, epoch
-	return t.fenced()
+	if err := t.fenced(); err != nil {
+		return err
+	}
+	t.version = t.lake.Catalog.Point(ctx, t.version)
+	t.warnOfHint()
+	return nil
 }
 
 // fenced reports whether the table's properties name another writer.
@@ -211,11 +217,13 @@ func (t *Table) publish(ctx context.Context, r checkpoint.Record, ch *change) er
 		}
 		if applied, lerr := fresh.applied(r.Commit); lerr != nil {
 			return errors.Join(err, lerr)
-		} else if applied && newest.N == t.version.N+1 {
-			t.adopt(ctx, newest, s, ch)
+		} else if applied && bytes.Equal(newest.Metadata, s.doc.bytes()) {
+			t.adopt(ctx, t.lake.Catalog.Point(ctx, newest), s, ch)
 			return nil
 		} else if applied {
-			return ErrSnapshotChanged // ours took effect, and somebody committed on top
+			// Somebody committed on top of ours, or an attempt given up for lost came through late.
+			t.lake.Catalog.Point(ctx, newest)
+			return fmt.Errorf("%s: %w", t.id, ErrSnapshotChanged)
 		}
 		fresh.pipeline, fresh.epoch = t.pipeline, t.epoch
 		if err := fresh.fenced(); err != nil {
@@ -445,10 +453,14 @@ func (t *Table) adopt(ctx context.Context, version *catalog.Version, s *staged, 
 			}
 		}
 	}
-	if version.HintErr != nil {
-		t.lake.Logger.Warn("committed, but DuckDB on the bare path sees it only with the next commit", "table", t.id.String(), "error", version.HintErr)
-	}
+	t.warnOfHint()
 	if _, err := t.lake.Catalog.Prune(ctx, version, previousVersions); err != nil {
 		t.lake.Logger.Warn("old metadata files stay", "table", t.id.String(), "error", err)
+	}
+}
+
+func (t *Table) warnOfHint() {
+	if t.version.HintErr != nil {
+		t.lake.Logger.Warn("committed, but DuckDB on the bare path sees it only with the next commit", "table", t.id.String(), "error", t.version.HintErr)
 	}
 }

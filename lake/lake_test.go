@@ -435,7 +435,7 @@ func TestRowsChangedByOthers(t *testing.T) {
 		t.Errorf("the foreign property is gone (%v)", err)
 	}
 	stale := &bench{t: t, lake: b.lake, table: other}
-	if err := other.Claim("p", 1); err != nil {
+	if err := other.Claim(t.Context(), "p", 1); err != nil {
 		t.Fatal(err)
 	}
 	f = stale.write([]int64{2}, 1)

@@ -1,11 +1,17 @@
 package e2e
 
 import (
+	"bytes"
+	"context"
+	"errors"
 	"fmt"
+	"io"
 	"log/slog"
-	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/tidemark/tidemark/ingest"
 	"github.com/tidemark/tidemark/ingest/source"
@@ -32,30 +38,44 @@ func TestEveryStoreOperationFails(t *testing.T) {
 			duck := testenv.DuckDB(t)
 
 			faulty, dir := faultyLake(t)
-			follow(t, s, faulty, format, first)
+			if err := follow(t.Context(), s, faulty, format, first, io.Discard); err != nil {
+				t.Fatal(err)
+			}
 			operations := fault.Each(faulty.Events())
-			if rows := rowsIn(t, duck, dir); rows != want {
+			if rows := rowsIn(t.Context(), duck, dir); rows != want {
 				t.Fatalf("without a fault the lake has %s, want %s", rows, want)
 			}
 			if len(operations) < 20 {
 				t.Fatalf("only %d operations were seen", len(operations))
 			}
-			struck := 0
+			var struck atomic.Int64
+			var g errgroup.Group
+			g.SetLimit(24) // most of the time is spent hanging
 			for _, mode := range fault.Modes() {
 				for _, plan := range operations {
 					plan.Mode = mode
 					faulty, dir := faultyLake(t)
-					faulty.Set(plan)
-					follow(t, s, faulty, format, first)
-					struck += faulty.Struck()
-					if rows := rowsIn(t, duck, dir); rows != want {
-						t.Errorf("%s: the lake has %s, want %s", plan, rows, want)
-					}
+					g.Go(func() error {
+						ctx, cancel := context.WithTimeout(t.Context(), patience)
+						defer cancel()
+						faulty.Set(plan)
+						var log bytes.Buffer
+						if err := follow(ctx, s, faulty, format, first, &log); err != nil {
+							t.Errorf("%s: %v\n%s", plan, err, &log)
+							return nil
+						}
+						struck.Add(int64(faulty.Struck()))
+						if rows := rowsIn(t.Context(), duck, dir); rows != want {
+							t.Errorf("%s: the lake has %s, want %s\n%s", plan, rows, want, &log)
+						}
+						return nil
+					})
 				}
 			}
-			t.Logf("%d operations, %d faults struck", len(operations), struck)
-			if struck < 3*len(operations) {
-				t.Errorf("only %d faults struck", struck)
+			_ = g.Wait()
+			t.Logf("%d operations, %d faults struck", len(operations), struck.Load())
+			if int(struck.Load()) < 3*len(operations) {
+				t.Errorf("only %d faults struck", struck.Load())
 			}
 		})
 	}
@@ -72,30 +92,35 @@ func faultyLake(t *testing.T) (*fault.Faulty, string) {
 }
 
 // follow ingests up to a first GTID set, and then, as a new process would, to the end.
-func follow(t *testing.T, s *testenv.Server, files *fault.Faulty, format int, first string) {
-	t.Helper()
+func follow(ctx context.Context, s *testenv.Server, files *fault.Faulty, format int, first string, log io.Writer) error {
+	logger := slog.New(slog.NewTextHandler(log, nil))
 	filter, err := source.ParseFilter("app.*")
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
 	for _, until := range []string{"gtid:" + first, "caught-up"} {
 		end, err := ingest.ParseUntil(until)
 		if err != nil {
-			t.Fatal(err)
+			return err
 		}
-		err = ingest.Run(t.Context(), t.Context(), ingest.Options{
+		err = ingest.Run(ctx, ctx, ingest.Options{
 			Source: source.Config{Hosts: []string{s.Addr()}, User: server.User, Password: server.Password},
-			Lake:   &lake.Lake{Store: files, Catalog: catalog.NewBucket(files), Logger: slog.New(slog.DiscardHandler)},
+			Lake:   &lake.Lake{Store: files, Catalog: catalog.NewBucket(files), Logger: logger},
 			Tables: filter, Start: ingest.Start{Kind: ingest.StartEarliest}, Until: end, CommitInterval: 50 * time.Millisecond,
-			StoreTimeout: 250 * time.Millisecond, FormatVersion: format, Logger: slog.New(slog.DiscardHandler),
+			StoreTimeout: 250 * time.Millisecond, FormatVersion: format, Logger: logger,
 		})
-		if err != nil {
-			t.Fatalf("until %s: %v", until, err)
+		if err = errors.Join(err, ctx.Err()); err != nil {
+			return fmt.Errorf("until %s: %w", until, err)
 		}
 	}
+	return nil
 }
 
-func rowsIn(t *testing.T, duck *testenv.Duck, dir string) string {
-	t.Helper()
-	return strings.TrimSpace(fmt.Sprint(duck.Query(t, "SELECT id, n FROM iceberg_scan('"+dir+"/app/hot') ORDER BY id")))
+// rowsIn returns what DuckDB reads in a lake, or why it cannot.
+func rowsIn(ctx context.Context, duck *testenv.Duck, dir string) string {
+	rows, err := duck.TryQuery(ctx, "SELECT id, n FROM iceberg_scan('"+dir+"/app/hot') ORDER BY id")
+	if err != nil {
+		return err.Error()
+	}
+	return fmt.Sprint(rows)
 }

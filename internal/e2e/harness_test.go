@@ -279,14 +279,17 @@ func (p *place) byTrino(t testing.TB) query {
 // serve starts `tidemark serve` and returns its address.
 func (p *place) serve(t testing.TB) string {
 	t.Helper()
-	s := start(t, p.env, append([]string{"serve", "--listen", "127.0.0.1:0"}, p.args...)...)
-	var address string
-	until(t, "serve says where it listens", func() (bool, string) {
-		text := s.text()
-		if _, after, ok := strings.Cut(text, "http://127.0.0.1:"); ok {
-			port, _, _ := strings.Cut(after, "\n")
-			port, _, _ = strings.Cut(port, " ")
-			address = "http://127.0.0.1:" + strings.Trim(port, `"`)
+	return start(t, p.env, append([]string{"serve", "--listen", "127.0.0.1:0"}, p.args...)...).served()
+}
+
+// served waits until the program says where it serves the catalog.
+func (p *tidemark) served() (address string) {
+	p.t.Helper()
+	until(p.t, "it says where it listens", func() (bool, string) {
+		text := p.text()
+		if _, after, ok := strings.Cut(text, "address=http://"); ok {
+			host, _, _ := strings.Cut(after, "\n")
+			address = "http://" + host
 		}
 		return address != "", text
 	})

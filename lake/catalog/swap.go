@@ -7,11 +7,17 @@ import (
 	"io/fs"
 	"strconv"
 	"time"
+
+	"github.com/cenkalti/backoff/v5"
 )
 
 // hintLimit is how long writing the hint may take once the commit is done, in spite of a context that has ended: a
-// shutdown should leave the hint right.
-const hintLimit = 10 * time.Second
+// shutdown should leave the hint right. A try that hangs is given up after hintPatience; there are hintTries.
+const (
+	hintLimit    = 10 * time.Second
+	hintPatience = 2 * time.Second
+	hintTries    = 3
+)
 
 // Create makes a table with its first version. It fails with fs.ErrExist when there is one.
 func (b *Bucket) Create(ctx context.Context, id Identifier, metadata []byte) (*Version, error) {
@@ -68,14 +74,25 @@ func (b *Bucket) publish(ctx context.Context, base *Version, metadata []byte) (*
 	v := &Version{ID: id, N: n, Metadata: metadata, confirmed: begun}
 	b.outdate(id, base.N)
 	b.remember(v)
-	hint, cancel := context.WithTimeout(context.WithoutCancel(ctx), hintLimit)
+	return b.Point(ctx, v), nil
+}
+
+// Point makes the hint name a version that is committed, or what is newer. Create and Swap do so by themselves; it is
+// for a Swap of unknown outcome that turned out to be applied. HintErr of what it returns says whether it went well.
+func (b *Bucket) Point(ctx context.Context, v *Version) *Version {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), hintLimit)
 	defer cancel()
-	if err := b.pointHint(hint, id, n); err != nil {
-		noted := *v
-		noted.HintErr = fmt.Errorf("version %d of %s is committed, but its version-hint.text is not up to date: %w", n, id, err)
-		return &noted, nil
+	point := func() (struct{}, error) {
+		ctx, cancel := context.WithTimeout(ctx, hintPatience)
+		defer cancel()
+		return struct{}{}, b.pointHint(ctx, v.ID, v.N)
 	}
-	return v, nil
+	if _, err := backoff.Retry(ctx, point, backoff.WithMaxTries(hintTries)); err != nil {
+		noted := *v
+		noted.HintErr = fmt.Errorf("version %d of %s is committed, but its version-hint.text is not up to date: %w", v.N, v.ID, err)
+		return &noted
+	}
+	return v
 }
 
 // pointHint writes n, or what is newer, into the hint.
