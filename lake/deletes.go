@@ -2,6 +2,7 @@ package lake
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -243,13 +244,25 @@ func (t *Table) writeDeletes(ctx context.Context, bitmaps map[string]*roaring.Bi
 	return d, nil
 }
 
-// writeVectors writes the deletion vectors of all paths into one Puffin file.
+// writeVectors writes the deletion vectors of all paths into one Puffin file, smaller ones first.
+//
+// The order is for DuckDB 1.5: when the bytes between a blob it reads and the next thing it has cached of the file (the
+// footer) are no more than the blob itself, it reads on to fill the gap, and then takes the beginning of what it read for
+// each of the blobs within: the rows of one data file were deleted by the vector of another. Where no blob is
+// followed by less than its own size, it never reads on.
 func (t *Table) writeVectors(ctx context.Context, paths []string, bitmaps map[string]*roaring.Bitmap) ([]iceberg.DataFile, error) {
 	w := dv.NewDVWriter(store.IcebergIO(ctx, t.lake.Store), func(int32) *iceberg.PartitionSpec { return &t.spec })
+	compact := map[string]*roaring.Bitmap{}
 	for _, p := range paths {
 		b := bitmaps[p].Clone()
 		b.RunOptimize()
-		wide, err := widen(b)
+		compact[p] = b
+	}
+	bySize := slices.SortedStableFunc(slices.Values(paths), func(a, b string) int {
+		return cmp.Compare(compact[a].GetSerializedSizeInBytes(), compact[b].GetSerializedSizeInBytes())
+	})
+	for _, p := range bySize {
+		wide, err := widen(compact[p])
 		if err != nil {
 			return nil, err
 		}
