@@ -1,0 +1,239 @@
+package snapshot
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/go-mysql-org/go-mysql/mysql"
+	"github.com/go-mysql-org/go-mysql/replication"
+)
+
+// NoTableError says that a server has no such table, or does not show it to the user.
+type NoTableError struct{ Host, DB, Table string }
+
+func (e *NoTableError) Error() string {
+	return fmt.Sprintf("%s has no table %s.%s that the user may read (a view is none; GRANT SELECT ON `%[2]s`.`%[3]s`)", e.Host, e.DB, e.Table)
+}
+
+// Definition reads what a table looks like now, as the table map event that the binary log would have for it with
+// binlog_row_metadata=FULL (Table_map_log_event in sql/log_event.cc): decode.NewPlan of it is a plan that is Same as the
+// binary log's. TableID and Flags are zero.
+//
+// The privilege SELECT on the table is enough; with one on some of its columns, the others are not shown.
+//
+// One thing cannot be told from here: the server shows the labels of ENUM and SET columns in the Basic Multilingual
+// Plane only, with a ? for other characters (emoji). With such a label, the plan is not Same; values are right all the same.
+//
+// Errors are *NoTableError and *source.Error.
+func Definition(ctx context.Context, c *Conn, db, table string) (*replication.TableMapEvent, error) {
+	var tm *replication.TableMapEvent
+	var absent *NoTableError
+	err := c.do(ctx, fmt.Sprintf("read the definition of %s.%s", db, table), func() error {
+		// Columns and keys come by two questions: the table is the same for both when it is so twice.
+		for range definitionTries {
+			before := tm
+			var err error
+			if tm, err = c.definition(db, table); err != nil {
+				if errors.As(err, &absent) {
+					return nil
+				}
+				return err
+			}
+			if before != nil && reflect.DeepEqual(before, tm) {
+				return nil
+			}
+		}
+		return fmt.Errorf("it changed %d times while it was read", definitionTries-1)
+	})
+	if err != nil {
+		return nil, err
+	}
+	if absent != nil {
+		return nil, absent
+	}
+	return tm, nil
+}
+
+const definitionTries = 10
+
+func (c *Conn) definition(db, table string) (*replication.TableMapEvent, error) {
+	rows, err := c.rows("SELECT t.TABLE_SCHEMA, t.TABLE_NAME, c.COLUMN_NAME, c.DATA_TYPE, c.COLUMN_TYPE, c.IS_NULLABLE, c.EXTRA, "+
+		"c.CHARACTER_OCTET_LENGTH, c.NUMERIC_PRECISION, c.NUMERIC_SCALE, c.DATETIME_PRECISION, c.CHARACTER_SET_NAME, l.ID "+
+		"FROM information_schema.TABLES t JOIN information_schema.COLUMNS c ON c.TABLE_SCHEMA=t.TABLE_SCHEMA AND c.TABLE_NAME=t.TABLE_NAME "+
+		"LEFT JOIN information_schema.COLLATIONS l ON l.COLLATION_NAME=c.COLLATION_NAME "+
+		"WHERE t.TABLE_SCHEMA=? AND t.TABLE_NAME=? AND t.TABLE_TYPE='BASE TABLE' ORDER BY c.ORDINAL_POSITION", db, table)
+	if err != nil {
+		return nil, err
+	}
+	if len(rows) == 0 {
+		return nil, &NoTableError{c.host, db, table}
+	}
+	tm := &replication.TableMapEvent{
+		Schema: []byte(*rows[0][0]), Table: []byte(*rows[0][1]), ColumnCount: uint64(len(rows)),
+		NullBitmap: make([]byte, (len(rows)+7)/8), VisibilityBitmap: make([]byte, (len(rows)+7)/8),
+	}
+	columns := make([]columnInfo, len(rows))
+	for i, row := range rows {
+		if columns[i], err = columnInfoOf(row[2:]); err != nil {
+			return nil, fmt.Errorf("column %d: %w", i+1, err)
+		}
+	}
+	if err := c.describe(tm, columns); err != nil {
+		return nil, err
+	}
+	key, err := c.key(*rows[0][0], *rows[0][1])
+	if err != nil {
+		return nil, err
+	}
+	for _, part := range key {
+		i := slices.IndexFunc(columns, func(c columnInfo) bool { return strings.EqualFold(c.name, part.column) })
+		if i < 0 {
+			return nil, fmt.Errorf("its key has a column %q that is not shown: the user needs SELECT on the whole table", part.column)
+		}
+		tm.PrimaryKey, tm.PrimaryKeyPrefix = append(tm.PrimaryKey, uint64(i)), append(tm.PrimaryKeyPrefix, part.prefix)
+	}
+	return tm, nil
+}
+
+// describe fills in everything but the key.
+func (c *Conn) describe(tm *replication.TableMapEvent, columns []columnInfo) error {
+	var signs []bool
+	var text, labelled []uint64
+	for i := range columns {
+		column := &columns[i]
+		t, meta, err := column.binlogType()
+		if err != nil {
+			return fmt.Errorf("column %q: %w", column.name, err)
+		}
+		tm.ColumnName = append(tm.ColumnName, []byte(column.name))
+		tm.ColumnType, tm.ColumnMeta = append(tm.ColumnType, t), append(tm.ColumnMeta, meta)
+		if column.nullable {
+			tm.NullBitmap[i/8] |= 1 << (i % 8)
+		}
+		if !column.invisible {
+			tm.VisibilityBitmap[i/8] |= 0x80 >> (i % 8)
+		}
+		switch {
+		case tm.IsNumericColumn(i):
+			signs = append(signs, column.unsigned)
+		case tm.IsCharacterColumn(i):
+			text = append(text, column.collation)
+		case tm.IsEnumOrSetColumn(i):
+			labelled = append(labelled, column.collation)
+			labels, err := c.labels(column)
+			if err != nil {
+				return fmt.Errorf("column %q: %w", column.name, err)
+			}
+			if tm.IsEnumColumn(i) {
+				tm.EnumStrValue = append(tm.EnumStrValue, labels)
+			} else {
+				tm.SetStrValue = append(tm.SetStrValue, labels)
+			}
+		}
+	}
+	tm.SignednessBitmap = bitsFromTheTop(signs)
+	tm.DefaultCharset, tm.ColumnCharset = charsets(text)
+	tm.EnumSetDefaultCharset, tm.EnumSetColumnCharset = charsets(labelled)
+	return nil
+}
+
+func bitsFromTheTop(flags []bool) []byte {
+	if len(flags) == 0 {
+		return nil
+	}
+	out := make([]byte, (len(flags)+7)/8)
+	for i, set := range flags {
+		if set {
+			out[i/8] |= 0x80 >> (i % 8)
+		}
+	}
+	return out
+}
+
+// charsets brings collations into one of the table map's two forms, as the server chooses it
+// (Table_map_log_event::init_charset_field): the commonest collation and then pairs of column and collation, where that
+// is shorter or as short, else all of them. Of collations that are equally common the lowest number is the default.
+func charsets(collations []uint64) (withDefault, all []uint64) {
+	if len(collations) == 0 {
+		return nil, nil
+	}
+	count := map[uint64]int{}
+	for _, id := range collations {
+		count[id]++
+	}
+	common := collations[0]
+	for id, n := range count {
+		if n > count[common] || n == count[common] && id < common {
+			common = id
+		}
+	}
+	if len(collations) < 1+2*(len(collations)-count[common]) {
+		return nil, collations
+	}
+	withDefault = []uint64{common}
+	for i, id := range collations {
+		if id != common {
+			withDefault = append(withDefault, uint64(i), id)
+		}
+	}
+	return withDefault, nil
+}
+
+// keyPart is a column of a key.
+type keyPart struct {
+	column string
+	prefix uint64 // characters, or bytes of a binary column; 0 for all of the column
+}
+
+// key reads the table's primary key, or the key that the server takes for one and puts into the table map: the first
+// unique one of whole columns that are NOT NULL. SHOW INDEX gives keys in the order in which the server prefers them;
+// information_schema does not tell it.
+func (c *Conn) key(db, table string) ([]keyPart, error) {
+	r, err := c.my.Execute("SHOW INDEX FROM " + quoteName(table) + " FROM " + quoteName(db))
+	if err != nil {
+		return nil, err
+	}
+	var key []keyPart
+	name, fit := "", false
+	for i := range r.RowNumber() {
+		text := func(column string) string {
+			if null, err := r.IsNullByName(i, column); err != nil || null {
+				return ""
+			}
+			// Absent columns (Expression, before 8.0.13) were found out above.
+			s, _ := r.GetStringByName(i, column)
+			return s
+		}
+		if n := text("Key_name"); n != name {
+			if fit {
+				return key, nil
+			}
+			name, fit, key = n, text("Non_unique") == "0", nil
+		}
+		prefix, _ := strconv.ParseUint(text("Sub_part"), 10, 64) // absent: 0
+		key = append(key, keyPart{text("Column_name"), prefix})
+		if name != primary && (prefix > 0 || text("Null") != "" || text("Expression") != "") {
+			fit = false
+		}
+	}
+	if fit {
+		return key, nil
+	}
+	return nil, nil
+}
+
+// primary is the name of every primary key (MySQL manual, "SHOW INDEX").
+const primary = "PRIMARY"
+
+// quoteName writes a name as an identifier.
+func quoteName(name string) string {
+	return "`" + strings.ReplaceAll(name, "`", "``") + "`"
+}
+
+// quoteText writes a string literal for sql_mode=''.
+func quoteText(s string) string { return "'" + mysql.Escape(s) + "'" }
