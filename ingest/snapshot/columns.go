@@ -56,7 +56,7 @@ func columnInfoOf(row []*string) (columnInfo, error) {
 		c.collation = binaryCollation
 	}
 	if c.dataType != "enum" && c.dataType != "set" {
-		c.unsigned = strings.Contains(strings.ToLower(c.columnType), " unsigned")
+		c.unsigned = strings.Contains(strings.ToLower(c.columnType), " unsigned") || c.dataType == "year"
 	}
 	return c, failed
 }

@@ -121,7 +121,7 @@ func (c *Conn) describe(tm *replication.TableMapEvent, columns []columnInfo) err
 		switch {
 		case tm.IsNumericColumn(i):
 			signs = append(signs, column.unsigned)
-		case tm.IsCharacterColumn(i):
+		case tm.IsCharacterColumn(i), t == mysql.MYSQL_TYPE_VECTOR: // a VECTOR is a BLOB to the server, of the collation binary
 			text = append(text, column.collation)
 		case tm.IsEnumOrSetColumn(i):
 			labelled = append(labelled, column.collation)
