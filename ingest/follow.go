@@ -38,6 +38,8 @@ type loop struct {
 	pending  checkpoint.Set     // held back by the stream
 	names    []source.TableName // followed tables that the source had at the start
 	start    checkpoint.Set     // where tables without a checkpoint begin
+	reached  checkpoint.Set     // what the source had at the start
+	caughtUp bool               // all of it is applied
 }
 
 // run follows until the stop context ends (nil), the target is committed (nil), or something fails. hard ends what a
@@ -231,6 +233,12 @@ func (l *loop) stopTable(t *table, stream *source.Stream, tx *source.Transaction
 
 // maybeCut commits when it is time to, and reports whether the pipeline has reached its end.
 func (l *loop) maybeCut(ctx context.Context) (done bool, err error) {
+	if !l.caughtUp && l.applied.Contains(l.reached.Subtract(l.pending)) {
+		if err := l.createQuiet(ctx); err != nil {
+			return false, err
+		}
+		l.caughtUp = true
+	}
 	reached := l.Until.set() && l.applied.Contains(l.target.Subtract(l.pending))
 	full := l.held >= l.batchBytes()
 	if !reached && !full && time.Now().Before(l.cutAt) {

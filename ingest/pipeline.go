@@ -177,10 +177,11 @@ func (p *pipeline) begin(ctx context.Context, l *loop) error {
 	if err != nil {
 		return err
 	}
+	l.reached = source.Reached(servers)
 	if p.target == nil {
 		t := p.Until.Set
 		if p.Until.CaughtUp {
-			t = source.Reached(servers)
+			t = l.reached
 		}
 		p.target = &t
 	}

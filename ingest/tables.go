@@ -10,6 +10,7 @@ import (
 
 	"github.com/tidemark/tidemark/checkpoint"
 	"github.com/tidemark/tidemark/ingest/decode"
+	"github.com/tidemark/tidemark/ingest/snapshot"
 	"github.com/tidemark/tidemark/ingest/source"
 	"github.com/tidemark/tidemark/lake"
 	"github.com/tidemark/tidemark/lake/catalog"
@@ -92,13 +93,51 @@ func split(err error) (table, pipeline error) {
 	return err, nil
 }
 
+// createQuiet makes the lake tables of followed tables that no event has mentioned, once everything that the source had
+// at the start is applied: they are empty as far as tidemark knows, and have a position to go on from.
+func (l *loop) createQuiet(ctx context.Context) error {
+	var quiet []*table
+	for _, n := range l.names {
+		if t := l.tables[n.DB+"."+n.Table]; t.sink == nil && t.stopped == nil {
+			quiet = append(quiet, t)
+		}
+	}
+	if len(quiet) == 0 {
+		return nil
+	}
+	conn, err := snapshot.Open(ctx, l.Source, l.current)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	for _, t := range quiet {
+		db, name := splitName(t.name)
+		definition, err := snapshot.Definition(ctx, conn, db, name)
+		if err != nil && source.IsStreamError(err) {
+			return err
+		}
+		var plan *decode.Plan
+		if err == nil {
+			plan, err = decode.NewPlan(definition)
+		}
+		if err == nil {
+			err = l.prepare(ctx, t, plan)
+		}
+		fault, err := split(err)
+		if err != nil {
+			return err
+		}
+		if fault != nil {
+			l.Logger.Warn("the table has no changes to follow yet, and is not created in the lake", "table", t.name, "why", fault)
+		}
+	}
+	return nil
+}
+
 // create makes the lake table of a table that the stream is the first to mention. Nothing of it was seen before, so at
 // the transactions applied so far it was as empty as the lake's is now.
 func (l *loop) create(ctx context.Context, t *table, plan *decode.Plan) (*lake.Table, error) {
-	set := l.applied
-	if t.ahead {
-		set = t.set
-	}
+	set := t.set.Union(l.applied)
 	record := checkpoint.Record{
 		Version: checkpoint.Version, Pipeline: l.Pipeline, Epoch: 1, GTIDSet: set.String(), ServerUUID: l.serverUUID,
 		Time: time.Now().UTC().Truncate(time.Microsecond), State: checkpoint.StatePartial,

@@ -5,10 +5,14 @@ import (
 	"runtime/debug"
 )
 
-// limitMemory makes the garbage collector keep the heap near the memory the user granted, unless GOMEMLIMIT says
-// otherwise. It is a soft limit: the index of a very large table may need more.
+// limitMemory makes the garbage collector keep the heap below the memory the user granted, unless GOMEMLIMIT says
+// otherwise; an eighth, at least programBytes, is left to the rest of the process. It is a soft limit: the index of a
+// very large table may need more.
 func limitMemory(bytes int64) {
 	if os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(bytes)
+		debug.SetMemoryLimit(bytes - max(bytes/8, programBytes))
 	}
 }
+
+// programBytes is what the process holds besides the heap: code, stacks, and memory on its way back to the kernel.
+const programBytes = 48 << 20

@@ -40,7 +40,7 @@ func TestTransactionLargerThanMemory(t *testing.T) {
 		ends(t, p, 0)
 		peak := p.cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss << 10
 		t.Logf("peak memory %d MiB", peak>>20)
-		if peak > 384<<20 {
+		if peak > 320<<20 {
 			t.Errorf("%d MiB resident under --memory 256MiB", peak>>20)
 		}
 		want := s.Query(t, "SELECT COUNT(*), SUM(n), MIN(id), MAX(id), SUM(price), COUNT(DISTINCT label) FROM app.big")
