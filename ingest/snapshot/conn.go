@@ -30,7 +30,7 @@ const silence = 2 * time.Minute
 //   - time_zone: TIMESTAMP values come as UTC.
 //   - character_set_results=NULL: text comes in the column's own character set and is brought to UTF-8 here, exactly as
 //     text of the binary log is. The server would write "?" for what it cannot convert.
-//   - sql_mode='': PAD_CHAR_TO_FULL_LENGTH would add blanks that the binary log does not have; ANSI_QUOTES and
+//   - no sql_mode: PAD_CHAR_TO_FULL_LENGTH would add blanks that the binary log does not have; ANSI_QUOTES and
 //     NO_BACKSLASH_ESCAPES would change what a statement means.
 //   - READ COMMITTED, each statement on its own: nothing is held open while rows are written to the lake. Rows that
 //     change meanwhile are put right by the binary log.

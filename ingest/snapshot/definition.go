@@ -235,5 +235,5 @@ func quoteName(name string) string {
 	return "`" + strings.ReplaceAll(name, "`", "``") + "`"
 }
 
-// quoteText writes a string literal for sql_mode=''.
+// quoteText writes a string literal, for a session without sql_mode.
 func quoteText(s string) string { return "'" + mysql.Escape(s) + "'" }

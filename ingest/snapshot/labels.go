@@ -41,7 +41,7 @@ func (c *Conn) labels(column *columnInfo) ([][]byte, error) {
 	return out, nil
 }
 
-// splitLabels takes a column type apart: enum('a','it''s').
+// splitLabels takes a column type apart: its labels in quotes, quotes in them doubled.
 func splitLabels(columnType string) []string {
 	_, rest, _ := strings.Cut(columnType, "(")
 	var labels []string
