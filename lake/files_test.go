@@ -1,0 +1,73 @@
+package lake_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/apache/arrow-go/v18/parquet/file"
+	"github.com/apache/iceberg-go"
+	"github.com/apache/iceberg-go/table"
+
+	"github.com/tidemark/tidemark/lake"
+	"github.com/tidemark/tidemark/lake/store"
+)
+
+// TestDataFilesAreDescribed: identifier fields in the schema; for every column of a data file its size, its counts of
+// values and NULLs and its bounds; field ids in the Parquet file itself.
+func TestDataFilesAreDescribed(t *testing.T) {
+	b := open(t, 3, nil)
+	if err := b.commit([]*lake.NewFile{b.write([]int64{1, 2, 3, 4, 5, 6, 7}, 9)}, nil); err != nil {
+		t.Fatal(err)
+	}
+	v, err := b.lake.Catalog.Load(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	meta, err := table.ParseMetadataBytes(v.Metadata)
+	if err != nil {
+		t.Fatal(err)
+	}
+	schema := meta.CurrentSchema()
+	if ids := schema.IdentifierFieldIDs; len(ids) != 1 || ids[0] != 1 {
+		t.Errorf("identifier fields %v, want [1]", ids)
+	}
+	files := store.IcebergIO(t.Context(), b.lake.Store)
+	manifests, err := meta.CurrentSnapshot().Manifests(files)
+	if err != nil {
+		t.Fatal(err)
+	}
+	entries, err := manifests[0].FetchEntries(files, false)
+	if err != nil || len(entries) != 1 {
+		t.Fatalf("%d entries, %v", len(entries), err)
+	}
+	f := entries[0].DataFile()
+	if f.Count() != 7 || f.FileSizeBytes() == 0 || len(f.SplitOffsets()) != 1 {
+		t.Errorf("%d rows, %d bytes, split offsets %v", f.Count(), f.FileSizeBytes(), f.SplitOffsets())
+	}
+	nulls := map[int]int64{1: 0, 2: 0, 3: 2, 4: 2}
+	for _, c := range schema.Fields() {
+		if f.ColumnSizes()[c.ID] == 0 || f.ValueCounts()[c.ID] != 7 || f.NullValueCounts()[c.ID] != nulls[c.ID] {
+			t.Errorf("column %s: %d bytes, %d values, %d NULLs", c.Name, f.ColumnSizes()[c.ID], f.ValueCounts()[c.ID], f.NullValueCounts()[c.ID])
+		}
+		for side, bounds := range map[string]map[int][]byte{"lower": f.LowerBoundValues(), "upper": f.UpperBoundValues()} {
+			if _, err := iceberg.LiteralFromBytes(c.Type, bounds[c.ID]); err != nil || len(bounds[c.ID]) == 0 {
+				t.Errorf("column %s: %s bound %x: %v", c.Name, side, bounds[c.ID], err)
+			}
+		}
+	}
+
+	name, err := b.lake.Store.Name(f.FilePath())
+	if err != nil {
+		t.Fatal(err)
+	}
+	pf, err := file.OpenParquetFile(strings.TrimSuffix(b.path, "db/t")+name, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pf.Close()
+	for i := range pf.MetaData().Schema.NumColumns() {
+		if got := pf.MetaData().Schema.Column(i).SchemaNode().FieldID(); int(got) != schema.Field(i).ID {
+			t.Errorf("column %d has field id %d, want %d", i, got, schema.Field(i).ID)
+		}
+	}
+}
