@@ -36,11 +36,13 @@ func TestDataFilesAreDescribed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	entries, err := manifests[0].FetchEntries(files, false)
-	if err != nil || len(entries) != 1 {
-		t.Fatalf("%d entries, %v", len(entries), err)
+	var f iceberg.DataFile
+	for entry, err := range manifests[0].Entries(files, false) {
+		if err != nil || f != nil {
+			t.Fatalf("more than one entry, or %v", err)
+		}
+		f = entry.DataFile()
 	}
-	f := entries[0].DataFile()
 	if f.Count() != 7 || f.FileSizeBytes() == 0 || len(f.SplitOffsets()) != 1 {
 		t.Errorf("%d rows, %d bytes, split offsets %v", f.Count(), f.FileSizeBytes(), f.SplitOffsets())
 	}
