@@ -34,6 +34,8 @@ type FileWriter struct {
 	object store.Writer
 	out    *counted
 	pq     *pqarrow.FileWriter // nil until the first rows tell how to encode the columns
+	schema *arrow.Schema
+	fields *iceberg.Schema // the same, for the statistics
 	rows   int64
 	group  int64 // rows in the current row group
 }
@@ -47,7 +49,7 @@ func (t *Table) NewFileWriter(ctx context.Context) (*FileWriter, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &FileWriter{t: t, name: t.name("data/" + id.String() + ".parquet")}
+	w := &FileWriter{t: t, name: t.name("data/" + id.String() + ".parquet"), schema: t.schema, fields: t.icebergSc}
 	if w.object, err = t.lake.Store.Create(ctx, w.name); err != nil {
 		return nil, err
 	}
@@ -69,7 +71,7 @@ func (c *counted) Write(p []byte) (int, error) {
 // Write appends rows.
 func (w *FileWriter) Write(rec arrow.RecordBatch) error {
 	if w.pq == nil {
-		pq, err := pqarrow.NewFileWriter(w.t.schema, nopCloser{w.out}, writerProperties(rec), pqarrow.NewArrowWriterProperties())
+		pq, err := pqarrow.NewFileWriter(w.schema, nopCloser{w.out}, writerProperties(rec), pqarrow.NewArrowWriterProperties())
 		if err != nil {
 			return err
 		}
@@ -81,7 +83,7 @@ func (w *FileWriter) Write(rec arrow.RecordBatch) error {
 	}
 	w.group += rec.NumRows()
 	w.rows += rec.NumRows()
-	own := array.NewRecordBatch(w.t.schema, rec.Columns(), rec.NumRows())
+	own := array.NewRecordBatch(w.schema, rec.Columns(), rec.NumRows())
 	defer own.Release()
 	return w.pq.WriteBuffered(own)
 }
@@ -135,7 +137,7 @@ func (w *FileWriter) Close() (*NewFile, error) {
 	}
 	uri := w.t.lake.Store.URI(w.name)
 	df, err := table.DataFileFromMetadata(table.DataFileArgs{
-		Schema: w.t.icebergSc, Spec: w.t.spec, Format: iceberg.ParquetFile, Metadata: meta,
+		Schema: w.fields, Spec: w.t.spec, Format: iceberg.ParquetFile, Metadata: meta,
 		FilePath: uri, FileSize: w.out.n, FormatVersion: w.t.format, Content: iceberg.EntryContentData,
 	})
 	if err != nil {
