@@ -167,6 +167,7 @@ type change struct {
 	bitmaps   map[string]*roaring.Bitmap
 	deletion  *deletion
 	operation string // in the snapshot summary; empty: append or overwrite, as it turns out
+	tidy      bool   // all manifests are written anew (tidy.go)
 }
 
 // staged is a new version of the metadata, with what it means for the open table.
@@ -321,6 +322,11 @@ func (t *Table) stageSnapshot(ctx context.Context, s *staged, r checkpoint.Recor
 	if err != nil {
 		return fmt.Errorf("write manifests: %w", err)
 	}
+	return t.stageManifests(ctx, s, r, ch, data, deletes)
+}
+
+// stageManifests makes the snapshot of manifests that are written.
+func (t *Table) stageManifests(ctx context.Context, s *staged, r checkpoint.Record, ch *change, data, deletes []written) error {
 	l, err := t.writeList(ctx, s.snapshot, data, deletes)
 	if err != nil {
 		return fmt.Errorf("write the manifest list: %w", err)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"sync"
 
 	"github.com/apache/iceberg-go"
@@ -64,6 +65,9 @@ func (s *fileSet) add(t *Table, uri string) bool {
 	return fresh
 }
 
+// deleteBatch is how many files are deleted in one call of the store.
+const deleteBatch = 500
+
 // filesOf collects the files of snapshots. Manifests that several share are read once. With tolerant, what is missing
 // is passed by: snapshots that are gone from the metadata may have been cleaned up in part.
 func (t *Table) filesOf(ctx context.Context, snapshots []snapshotJSON, tolerant bool) (*fileSet, error) {
@@ -111,4 +115,49 @@ func (t *Table) filesOf(ctx context.Context, snapshots []snapshotJSON, tolerant 
 		})
 	}
 	return set, g.Wait()
+}
+
+// deleteUnneeded deletes the files of snapshots that are gone, except those that the table still needs.
+func (t *Table) deleteUnneeded(ctx context.Context, gone []expiredSnapshot) (int, error) {
+	var snapshots []snapshotJSON
+	for _, s := range gone {
+		snapshots = append(snapshots, s.snapshotJSON)
+	}
+	had, err := t.filesOf(ctx, snapshots, true)
+	if err != nil {
+		return 0, err
+	}
+	for _, s := range gone {
+		for _, path := range s.statistics {
+			had.add(t, path)
+		}
+	}
+	needs, err := t.Referenced(ctx)
+	if err != nil {
+		return 0, err
+	}
+	var names []string
+	for name := range had.names {
+		if !needs[name] {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return t.DeleteFilesNamed(ctx, names)
+}
+
+// DeleteFilesNamed deletes objects of the store by name and returns how many it asked for.
+func (t *Table) DeleteFilesNamed(ctx context.Context, names []string) (n int, err error) {
+	for batch := range slices.Chunk(names, deleteBatch) {
+		if err := t.lake.Store.Delete(ctx, batch...); err != nil {
+			return n, err
+		}
+		n += len(batch)
+	}
+	return n, nil
+}
+
+// PruneMetadata removes metadata files that are out of date, as the catalog sees fit.
+func (t *Table) PruneMetadata(ctx context.Context) (int, error) {
+	return t.lake.Catalog.Prune(ctx, t.version, previousVersions)
 }

@@ -39,13 +39,20 @@ var (
 // nothing committed; with ErrOvertaken; with *FencedError when another writer owns a table that was claimed. After any
 // other error the outcome is unknown, and the table has to be opened again; Replace then tells what came of it.
 func (t *Table) Replace(ctx context.Context, r Replacement) error {
+	return t.publishReplacement(ctx, r.Outputs, func() (*change, error) {
+		if err := t.replaceable(r); err != nil {
+			return nil, err
+		}
+		return t.replacement(ctx, r)
+	})
+}
+
+// publishReplacement commits the change that prepare makes of the table as it stands, once for each try.
+func (t *Table) publishReplacement(ctx context.Context, outputs []*NewFile, prepare func() (*change, error)) error {
 	tried := map[int64]attempt{} // by snapshot id
 	var last error
 	for range attempts {
-		if err := t.replaceable(r); err != nil {
-			return fmt.Errorf("%s: %w", t.id, err)
-		}
-		ch, err := t.replacement(ctx, r)
+		ch, err := prepare()
 		if err != nil {
 			return fmt.Errorf("%s: %w", t.id, err)
 		}
@@ -63,7 +70,7 @@ func (t *Table) Replace(ctx context.Context, r Replacement) error {
 		if ctx.Err() != nil {
 			return err
 		}
-		done, lerr := t.lookForReplacement(ctx, r, tried)
+		done, lerr := t.lookForReplacement(ctx, outputs, tried)
 		if lerr != nil {
 			if !errors.Is(lerr, ErrSnapshotChanged) {
 				lerr = errors.Join(err, lerr)
@@ -157,7 +164,11 @@ func (t *Table) stageReplacement(ctx context.Context, ch *change) (*staged, erro
 		r = t.record
 		r.SnapshotID = 0
 	}
-	if err := t.stageSnapshot(ctx, s, r, ch); err != nil {
+	stage := t.stageSnapshot
+	if ch.tidy {
+		stage = t.stageTidy
+	}
+	if err := stage(ctx, s, r, ch); err != nil {
 		return nil, err
 	}
 	return s, s.doc.set("last-updated-ms", s.updated)
@@ -171,7 +182,7 @@ func (t *Table) adoptReplacement(ctx context.Context, version *catalog.Version, 
 
 // lookForReplacement finds out what became of an attempt that was lost or whose outcome is unknown. It reports whether it
 // is done; if not, and without an error, the next attempt may be made.
-func (t *Table) lookForReplacement(ctx context.Context, r Replacement, tried map[int64]attempt) (done bool, err error) {
+func (t *Table) lookForReplacement(ctx context.Context, outputs []*NewFile, tried map[int64]attempt) (done bool, err error) {
 	newest, err := t.lake.Catalog.Load(ctx, t.id)
 	if err != nil || newest.N == t.version.N {
 		return false, err
@@ -193,7 +204,7 @@ func (t *Table) lookForReplacement(ctx context.Context, r Replacement, tried map
 			return false, ErrOvertaken
 		}
 	}
-	for _, f := range r.Outputs {
+	for _, f := range outputs {
 		if fresh.files[f.Path] != nil {
 			return false, ErrOvertaken
 		}
