@@ -11,6 +11,7 @@ import (
 
 	"github.com/RoaringBitmap/roaring/v2"
 	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/memory"
 
 	"github.com/tidemark/tidemark/lake"
 	"github.com/tidemark/tidemark/merge"
@@ -47,13 +48,13 @@ type source struct {
 	gen  int
 }
 
-func openCursor(ctx context.Context, t *lake.Table, f *lake.FileInfo, k *keys) (*cursor, error) {
+func openCursor(ctx context.Context, t *lake.Table, f *lake.FileInfo, k *keys, mem memory.Allocator) (*cursor, error) {
 	c := &cursor{file: f, keys: k, to: roaring.New()}
 	if f.Deleted != nil {
 		c.dead = f.Deleted.Iterator()
 	}
 	var err error
-	if c.rows, err = t.OpenRows(ctx, f, batchRows); err != nil {
+	if c.rows, err = t.OpenRows(ctx, f, batchRows, mem); err != nil {
 		return nil, err
 	}
 	return c, nil

@@ -2,6 +2,7 @@ package compaction
 
 import (
 	"fmt"
+	"unsafe"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
@@ -16,6 +17,7 @@ const batchRows = 8 << 10
 
 // gatherer puts runs of rows from several record batches into one.
 type gatherer struct {
+	memory  memory.Allocator
 	runs    []run
 	sources []*source
 	gen     int // output batches made
@@ -84,20 +86,26 @@ func (g *gatherer) column(t arrow.DataType, from []arrow.ArrayData) (*array.Data
 	buffers := []*memory.Buffer{valid}
 	switch t.ID() {
 	case arrow.INT32, arrow.DATE32, arrow.FLOAT32:
-		buffers = append(buffers, memory.NewBufferBytes(arrow.Uint32Traits.CastToBytes(fixed(g, from, arrow.Uint32Traits.CastFromBytes))))
+		buffers = append(buffers, fixed(g, from, arrow.Uint32Traits.CastFromBytes))
 	case arrow.INT64, arrow.TIMESTAMP, arrow.FLOAT64:
-		buffers = append(buffers, memory.NewBufferBytes(arrow.Uint64Traits.CastToBytes(fixed(g, from, arrow.Uint64Traits.CastFromBytes))))
+		buffers = append(buffers, fixed(g, from, arrow.Uint64Traits.CastFromBytes))
 	case arrow.DECIMAL128:
-		buffers = append(buffers, memory.NewBufferBytes(arrow.Decimal128Traits.CastToBytes(fixed[decimal128.Num](g, from, arrow.Decimal128Traits.CastFromBytes))))
+		buffers = append(buffers, fixed[decimal128.Num](g, from, arrow.Decimal128Traits.CastFromBytes))
 	case arrow.BOOL:
 		buffers = append(buffers, g.bits(from, 1))
 	case arrow.STRING, arrow.BINARY:
 		offsets, values := g.bytes(from)
-		buffers = append(buffers, memory.NewBufferBytes(arrow.Int32Traits.CastToBytes(offsets)), memory.NewBufferBytes(values))
+		buffers = append(buffers, offsets, values)
 	default:
 		return nil, fmt.Errorf("cannot gather %s", t)
 	}
-	return array.NewData(t, g.rows, buffers, nil, nulls, 0), nil
+	data := array.NewData(t, g.rows, buffers, nil, nulls, 0)
+	for _, b := range buffers {
+		if b != nil {
+			b.Release()
+		}
+	}
+	return data, nil
 }
 
 func (g *gatherer) validity(from []arrow.ArrayData) (*memory.Buffer, int) {
@@ -114,7 +122,9 @@ func (g *gatherer) validity(from []arrow.ArrayData) (*memory.Buffer, int) {
 
 // bits gathers a bitmap: buffer 0, where an absent one is all ones, or the values of booleans.
 func (g *gatherer) bits(from []arrow.ArrayData, buffer int) *memory.Buffer {
-	out := make([]byte, bitutil.BytesForBits(int64(g.rows)))
+	buf := g.buffer(int(bitutil.BytesForBits(int64(g.rows))))
+	out := buf.Bytes()
+	clear(out)
 	n := 0
 	for _, r := range g.runs {
 		d := from[r.source]
@@ -130,15 +140,17 @@ func (g *gatherer) bits(from []arrow.ArrayData, buffer int) *memory.Buffer {
 		}
 		n += int(r.rows)
 	}
-	return memory.NewBufferBytes(out)
+	return buf
 }
 
-func fixed[T any](g *gatherer, from []arrow.ArrayData, cast func([]byte) []T) []T {
+func fixed[T any](g *gatherer, from []arrow.ArrayData, cast func([]byte) []T) *memory.Buffer {
 	values := make([][]T, len(from))
 	for i, d := range from {
 		values[i] = cast(d.Buffers()[1].Bytes())[d.Offset():]
 	}
-	out := make([]T, g.rows)
+	var zero T
+	buf := g.buffer(g.rows * int(unsafe.Sizeof(zero)))
+	out := cast(buf.Bytes())
 	n := 0
 	for _, r := range g.runs {
 		if r.rows == 1 {
@@ -148,10 +160,10 @@ func fixed[T any](g *gatherer, from []arrow.ArrayData, cast func([]byte) []T) []
 		}
 		n += copy(out[n:], values[r.source][r.start:r.start+r.rows])
 	}
-	return out
+	return buf
 }
 
-func (g *gatherer) bytes(from []arrow.ArrayData) (offsets []int32, values []byte) {
+func (g *gatherer) bytes(from []arrow.ArrayData) (offsets, values *memory.Buffer) {
 	places := make([][]int32, len(from))
 	bytes := make([][]byte, len(from))
 	for i, d := range from {
@@ -160,20 +172,30 @@ func (g *gatherer) bytes(from []arrow.ArrayData) (offsets []int32, values []byte
 			bytes[i] = b.Bytes()
 		}
 	}
-	offsets = make([]int32, g.rows+1)
+	offsets = g.buffer((g.rows + 1) * 4)
+	ends := arrow.Int32Traits.CastFromBytes(offsets.Bytes())
+	ends[0] = 0
 	n, total := 0, int32(0)
 	for _, r := range g.runs {
 		p := places[r.source][r.start : r.start+r.rows+1]
 		for j := range p[1:] {
 			total += p[j+1] - p[j]
 			n++
-			offsets[n] = total
+			ends[n] = total
 		}
 	}
-	values = make([]byte, 0, total)
+	values = g.buffer(int(total))
+	out := values.Bytes()
 	for _, r := range g.runs {
 		p := places[r.source]
-		values = append(values, bytes[r.source][p[r.start]:p[r.start+r.rows]]...)
+		out = out[copy(out, bytes[r.source][p[r.start]:p[r.start+r.rows]]):]
 	}
 	return offsets, values
+}
+
+// buffer returns n bytes, not cleared.
+func (g *gatherer) buffer(n int) *memory.Buffer {
+	b := memory.NewResizableBuffer(g.memory)
+	b.Resize(n)
+	return b
 }

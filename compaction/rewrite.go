@@ -24,6 +24,7 @@ type merger struct {
 	heap   []*cursor // the least current key first
 	rank   map[*cursor]int
 	shares []int64 // rows of each output
+	memory *lake.Recycler
 	gather gatherer
 
 	w       *lake.FileWriter
@@ -32,11 +33,15 @@ type merger struct {
 	out     *rewritten
 }
 
+// recycled is how many bytes of freed memory a rewrite keeps for itself.
+const recycled = 64 << 20
+
 // rewrite merges the live rows of the given data files into new ones of about the target size, in bytes. Equal keys of
 // different inputs, which a sound table does not have, are kept all, as readers of the inputs see them. When it fails it
 // leaves no file behind, as far as they can be deleted. t is used by this goroutine alone meanwhile.
 func rewrite(ctx context.Context, t *lake.Table, inputs []*lake.FileInfo, target int64) (_ *rewritten, err error) {
-	m := &merger{ctx: ctx, t: t, rank: map[*cursor]int{}, out: &rewritten{moves: &moves{inputs: map[string]*moved{}, starts: []uint32{0}}}}
+	m := &merger{ctx: ctx, t: t, memory: lake.NewRecycler(recycled), rank: map[*cursor]int{}, out: &rewritten{moves: &moves{inputs: map[string]*moved{}, starts: []uint32{0}}}}
+	m.gather.memory = m.memory
 	live, bytes := int64(0), int64(0)
 	var cursors []*cursor
 	defer func() {
@@ -63,7 +68,7 @@ func rewrite(ctx context.Context, t *lake.Table, inputs []*lake.FileInfo, target
 		if err != nil {
 			return nil, err
 		}
-		c, err := openCursor(ctx, t, f, k)
+		c, err := openCursor(ctx, t, f, k, m.memory)
 		if err != nil {
 			return nil, err
 		}
@@ -197,7 +202,7 @@ func (m *merger) open() error {
 		return err
 	}
 	var err error
-	m.w, err = m.t.NewMovedWriter(m.ctx)
+	m.w, err = m.t.NewMovedWriter(m.ctx, m.memory)
 	m.room = m.shares[len(m.out.outputs)]
 	return err
 }

@@ -136,7 +136,7 @@ func (b *bench) compare(inputs []*lake.FileInfo, got *rewritten) {
 
 func (b *bench) readAll(f *lake.FileInfo) arrow.RecordBatch {
 	b.t.Helper()
-	r, err := b.table.OpenRows(b.t.Context(), f, 1000)
+	r, err := b.table.OpenRows(b.t.Context(), f, 1000, memory.DefaultAllocator)
 	if err != nil {
 		b.t.Fatal(err)
 	}

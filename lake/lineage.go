@@ -6,6 +6,8 @@ import (
 	"strconv"
 
 	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/memory"
+	"github.com/apache/arrow-go/v18/parquet"
 	"github.com/apache/iceberg-go"
 )
 
@@ -41,10 +43,11 @@ func (t *Table) movedSchema() (*arrow.Schema, *iceberg.Schema) {
 }
 
 // NewMovedWriter begins a data file for rows as a RowReader gives them, lineage included.
-func (t *Table) NewMovedWriter(ctx context.Context) (*FileWriter, error) {
+func (t *Table) NewMovedWriter(ctx context.Context, mem memory.Allocator) (*FileWriter, error) {
 	w, err := t.NewFileWriter(ctx)
 	if err == nil {
 		w.schema, w.fields = t.movedSchema()
+		w.encode = []parquet.WriterProperty{parquet.WithDataPageSize(256 << 10), parquet.WithAllocator(mem)}
 	}
 	return w, err
 }

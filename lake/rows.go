@@ -34,8 +34,8 @@ const (
 	pieceSize   = 1 << 20
 )
 
-// OpenRows begins to read a data file, in batches of at most batch rows.
-func (t *Table) OpenRows(ctx context.Context, f *FileInfo, batch int) (_ *RowReader, err error) {
+// OpenRows begins to read a data file, in batches of at most batch rows, with memory of mem.
+func (t *Table) OpenRows(ctx context.Context, f *FileInfo, batch int, mem memory.Allocator) (_ *RowReader, err error) {
 	r := &RowReader{t: t, f: f}
 	r.schema, _ = t.movedSchema()
 	section, object, err := t.section(ctx, f.Path)
@@ -48,7 +48,7 @@ func (t *Table) OpenRows(ctx context.Context, f *FileInfo, batch int) (_ *RowRea
 			err = errors.Join(fmt.Errorf("open %s: %w", f.Path, err), r.Close())
 		}
 	}()
-	props := parquet.NewReaderProperties(memory.DefaultAllocator)
+	props := parquet.NewReaderProperties(mem)
 	if r.pq, err = file.NewParquetReader(section, file.WithReadProps(props)); err != nil {
 		return nil, err
 	}
@@ -60,7 +60,7 @@ func (t *Table) OpenRows(ctx context.Context, f *FileInfo, batch int) (_ *RowRea
 			props.BufferedStreamEnabled, props.BufferSize = true, pieceSize
 		}
 	}
-	pr, err := pqarrow.NewFileReader(r.pq, pqarrow.ArrowReadProperties{BatchSize: int64(batch)}, memory.DefaultAllocator)
+	pr, err := pqarrow.NewFileReader(r.pq, pqarrow.ArrowReadProperties{BatchSize: int64(batch)}, mem)
 	if err != nil {
 		return nil, err
 	}
