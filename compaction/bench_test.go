@@ -72,16 +72,19 @@ func BenchmarkRewrite(b *testing.B) {
 					inputs = append(inputs, &infos[i])
 					rows += infos[i].Rows
 				}
+				size := int64(0)
 				before := processor()
 				for b.Loop() {
 					r, err := rewrite(b.Context(), t, inputs, 256<<20)
 					if err != nil {
 						b.Fatal(err)
 					}
+					size = r.bytes
 					if err := t.Discard(b.Context(), r.outputs); err != nil {
 						b.Fatal(err)
 					}
 				}
+				b.ReportMetric(float64(size)/float64(rows), "bytes/row")
 				b.ReportMetric(float64(rows)*float64(b.N)/(processor()-before).Seconds(), "rows/cpu-s")
 			})
 		}

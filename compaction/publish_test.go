@@ -80,9 +80,13 @@ func TestModel(t *testing.T) {
 // publish publishes a rewrite as an owner does, and makes the model's places follow.
 func (b *bench) publish(r *Rewrite) error {
 	b.t.Helper()
+	before := b.lineage()
 	m, err := r.Publish(b.t.Context(), b.table)
 	if err != nil {
 		return err
+	}
+	if after := b.lineage(); !maps.Equal(before, after) {
+		b.t.Fatalf("the rows' lineage was\n%v, is\n%v", before, after)
 	}
 	if err := m.Apply(b.index); err != nil {
 		b.t.Fatal(err)
@@ -163,6 +167,33 @@ func (b *bench) read(t *lake.Table) (rows []string) {
 		}
 	}
 	return rows
+}
+
+// lineage returns the row id and the sequence number of the last change of every live row, by its number. In format 3
+// they are the row's own for as long as it lives (table spec, "Row Lineage").
+func (b *bench) lineage() map[int64][2]int64 {
+	b.t.Helper()
+	out := map[int64][2]int64{}
+	if b.table.FormatVersion() < 3 {
+		return out
+	}
+	ids := map[int64]bool{}
+	for _, f := range b.table.Inventory() {
+		rec := b.readAll(&f)
+		n := rec.Column(rec.Schema().FieldIndices("n")[0]).(*array.Int64)
+		rowID, changed := rec.Column(int(rec.NumCols())-2).(*array.Int64), rec.Column(int(rec.NumCols())-1).(*array.Int64)
+		for i := range n.Len() {
+			if f.Deleted != nil && f.Deleted.Contains(uint32(i)) {
+				continue
+			}
+			if rowID.IsNull(i) || changed.IsNull(i) || ids[rowID.Value(i)] {
+				b.t.Fatalf("row %d has id %s (taken: %v), last changed at %s", n.Value(i), rowID.ValueStr(i), ids[rowID.Value(i)], changed.ValueStr(i))
+			}
+			ids[rowID.Value(i)] = true
+			out[n.Value(i)] = [2]int64{rowID.Value(i), changed.Value(i)}
+		}
+	}
+	return out
 }
 
 // noStrays demands that every data file in the store belongs to some snapshot.
