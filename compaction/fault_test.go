@@ -32,7 +32,8 @@ func TestPublishFaults(t *testing.T) {
 		var operations []fault.Plan
 		{
 			b, f, r := faulty(t, format)
-			b.must(b.publish(r))
+			_, err := r.Publish(t.Context(), b.table)
+			b.must(err)
 			operations = fault.Each(f.Events())
 		}
 		if len(operations) < 6 {

@@ -62,7 +62,8 @@ type Rewrite struct {
 	inputs  []*lake.FileInfo
 	out     *rewritten
 	view    *lake.Table
-	unknown bool // a commit was tried whose outcome is unknown
+	base    int64 // snapshot
+	unknown bool  // a commit was tried whose outcome is unknown
 }
 
 // Prepare rewrites a group of the view's plan. It takes long; nothing of it is visible to readers. The result is to be
@@ -70,7 +71,7 @@ type Rewrite struct {
 func (v *View) Prepare(ctx context.Context, g Group, o Options) (*Rewrite, error) {
 	o.EnsureDefaults()
 	started := time.Now()
-	r := &Rewrite{Group: g, view: v.table}
+	r := &Rewrite{Group: g, view: v.table, base: v.table.SnapshotID()}
 	for _, f := range g.Files {
 		info := v.files[f.Path]
 		if info == nil {
@@ -102,7 +103,7 @@ func (r *Rewrite) Publish(ctx context.Context, t *lake.Table) (*Remap, error) {
 		}
 	}
 	var fenced *lake.FencedError
-	err := t.Replace(ctx, lake.Replacement{Inputs: r.inputs, Outputs: r.out.outputs, Late: r.out.moves.late})
+	err := t.Replace(ctx, lake.Replacement{Base: r.base, Inputs: r.inputs, Outputs: r.out.outputs, Late: r.out.moves.late})
 	switch {
 	case err == nil:
 		var unused []*lake.NewFile // all rows were deleted meanwhile

@@ -290,6 +290,33 @@ func TestAllDeletedDuringRewrite(t *testing.T) {
 	})
 }
 
+// TestInputEmptied: a file whose last rows are deleted while it is rewritten is no reason to drop the rewrite of the
+// others. When it has none left at all, the rewrite is dropped.
+func TestInputEmptied(t *testing.T) {
+	formats(t, func(t *testing.T, b *bench) {
+		b.must(b.upsert(numbers(0, 200), nil))
+		b.must(b.upsert(numbers(500, 520), nil))
+		b.must(b.upsert(nil, numbers(515, 520)))
+		b.must(b.upsert(numbers(300, 320), nil))
+		r, late := b.prepare(), b.prepare()
+		b.must(b.upsert(nil, numbers(500, 510)))
+		b.must(b.upsert(numbers(600, 610), numbers(510, 515))) // leaves with this
+		b.must(b.upsert(numbers(300, 320), numbers(20, 30)))   // so does the third
+		b.must(b.publish(r))
+		b.equal(testenv.DuckDB(t))
+		if err := b.publish(late); !errors.Is(err, lake.ErrStale) {
+			t.Errorf("the files left with a rewrite: %v", err)
+		}
+		last := b.prepare()
+		b.must(b.upsert(nil, numbers(0, 700)))
+		if err := b.publish(last); !errors.Is(err, lake.ErrStale) {
+			t.Errorf("no row is left: %v", err)
+		}
+		b.equal(testenv.DuckDB(t))
+		b.noStrays()
+	})
+}
+
 // TestFileReplacedTwice: of two rewrites of one file, the second is dropped, and its outputs with it.
 func TestFileReplacedTwice(t *testing.T) {
 	formats(t, func(t *testing.T, b *bench) {

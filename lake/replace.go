@@ -14,7 +14,8 @@ import (
 
 // Replacement exchanges data files for others that hold the same live rows.
 type Replacement struct {
-	Inputs  []*FileInfo // as they were when their rows were read
+	Base    int64       // snapshot whose rows were read
+	Inputs  []*FileInfo // as they were then
 	Outputs []*NewFile  // their ID is set by Replace, to 0 for one without live rows, which is left out
 
 	// Late maps positions of the inputs, by path, that were deleted since, to positions per output.
@@ -35,12 +36,14 @@ var (
 // of the inputs that were deleted meanwhile are deleted in the outputs by the same snapshot. The checkpoint stays what it
 // is: the new snapshot's summary repeats it, and the property is not touched.
 //
+// An input that is not in the table any more, since its last rows were deleted, counts as deleted whole.
+//
 // It fails with ErrStale; with ErrSnapshotChanged when somebody else changed the table's rows since it was loaded, with
 // nothing committed; with ErrOvertaken; with *FencedError when another writer owns a table that was claimed. After any
 // other error the outcome is unknown, and the table has to be opened again; Replace then tells what came of it.
 func (t *Table) Replace(ctx context.Context, r Replacement) error {
 	return t.publishReplacement(ctx, r.Outputs, func() (*change, error) {
-		if err := t.replaceable(r); err != nil {
+		if err := t.replaceable(ctx, r); err != nil {
 			return nil, err
 		}
 		return t.replacement(ctx, r)
@@ -90,7 +93,9 @@ type attempt struct {
 }
 
 // replaceable reports why the outputs cannot take the place of the inputs in the table as it is.
-func (t *Table) replaceable(r Replacement) error {
+func (t *Table) replaceable(ctx context.Context, r Replacement) error {
+	var emptied map[string]bool
+	there := 0
 	for _, f := range r.Outputs {
 		if t.files[f.Path] != nil {
 			return ErrOvertaken
@@ -99,8 +104,18 @@ func (t *Table) replaceable(r Replacement) error {
 	for _, in := range r.Inputs {
 		f := t.files[in.Path]
 		if f == nil {
-			return fmt.Errorf("%w: %s is gone", ErrStale, in.Path)
+			if emptied == nil {
+				var err error
+				if emptied, err = t.emptied(ctx, r.Base); err != nil {
+					return err
+				}
+			}
+			if !emptied[in.Path] {
+				return fmt.Errorf("%w: %s is gone", ErrStale, in.Path)
+			}
+			continue
 		}
+		there++
 		if in.Deleted == nil {
 			continue
 		}
@@ -108,6 +123,9 @@ func (t *Table) replaceable(r Replacement) error {
 		if f.Deleted == nil || f.Deleted.AndCardinality(in.Deleted) != in.Deleted.GetCardinality() {
 			return fmt.Errorf("%w: deleted rows of %s are back", ErrStale, in.Path)
 		}
+	}
+	if there == 0 {
+		return fmt.Errorf("%w: all their rows are deleted", ErrStale)
 	}
 	if t.pipeline == "" {
 		return nil
@@ -121,13 +139,18 @@ func (t *Table) replacement(ctx context.Context, r Replacement) (*change, error)
 	late := map[string]*roaring.Bitmap{}
 	for _, in := range r.Inputs {
 		f := t.files[in.Path]
-		ch.gone = append(ch.gone, f)
-		if f.Deleted == nil {
-			continue
+		since := roaring.New()
+		switch {
+		case f == nil: // emptied meanwhile
+			since.AddRange(0, uint64(in.Rows))
+		case f.Deleted != nil:
+			since.Or(f.Deleted)
 		}
-		since := f.Deleted
 		if in.Deleted != nil {
-			since = roaring.AndNot(f.Deleted, in.Deleted)
+			since.AndNot(in.Deleted)
+		}
+		if f != nil {
+			ch.gone = append(ch.gone, f)
 		}
 		if !since.IsEmpty() {
 			late[in.Path] = since
