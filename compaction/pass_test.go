@@ -3,6 +3,7 @@ package compaction
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -283,5 +284,37 @@ func TestPassEnds(t *testing.T) {
 			t.Errorf("an ended context: %v", err)
 		}
 		b.noStrays()
+	})
+}
+
+// TestManifestsMerge: many manifests with few entries become few, without a change for readers, and row ids stay.
+func TestManifestsMerge(t *testing.T) {
+	formats(t, func(t *testing.T, b *bench) {
+		duck := testenv.DuckDB(t)
+		for round := range 14 { // more than a manifest's entries at once, so that each round begins a new one
+			var add []int
+			for i := range 101 {
+				add = append(add, round*1000+i)
+			}
+			b.must(b.scatter(add))
+			b.must(b.upsert(nil, add[:95]))
+		}
+		b.equal(duck)
+		before := b.lineage()
+		done, err := b.table.Tidy(t.Context())
+		b.must(err)
+		if done.Manifests < 5 {
+			t.Errorf("%+v", done)
+		}
+		if !maps.Equal(before, b.lineage()) {
+			t.Error("row ids changed")
+		}
+		b.equal(duck)
+		b.random(2000, 50, 0.1)
+		b.must(b.publish(b.prepare()))
+		b.equal(duck)
+		if done, err := b.table.Tidy(t.Context()); err != nil || done.Manifests != 0 {
+			t.Errorf("again: %+v, %v", done, err)
+		}
 	})
 }

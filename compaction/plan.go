@@ -16,7 +16,7 @@ type Options struct {
 	DeletedShare   float64 // a file of which more than this share of rows is deleted is rewritten; default 0.2
 	MinInputs      int     // small files of one size tier that are merged together, and the ratio between tiers; default 8
 	MaxInputs      int     // files merged at once; each costs memory while it is read; default 24
-	MaxMergeMemory int64   // bytes that reading the inputs of one merge may take (readMemory); default 320 MiB
+	MaxMergeMemory int64   // bytes that reading the inputs of one merge may take (readMemory); default 256 MiB
 	MaxGroupBytes  int64   // bytes of input of one rewrite; default 8 times TargetFileSize
 	MaxPassBytes   int64   // bytes of input of one pass; default 64 GiB
 	MaxDeleteFiles int     // a file to which more delete files than this apply is rewritten; default 10
@@ -28,7 +28,7 @@ func (o *Options) EnsureDefaults() {
 	o.DeletedShare = cmp.Or(o.DeletedShare, 0.2)
 	o.MinInputs = cmp.Or(o.MinInputs, 8)
 	o.MaxInputs = cmp.Or(o.MaxInputs, 24)
-	o.MaxMergeMemory = cmp.Or(o.MaxMergeMemory, 320<<20)
+	o.MaxMergeMemory = cmp.Or(o.MaxMergeMemory, 256<<20)
 	o.MaxGroupBytes = cmp.Or(o.MaxGroupBytes, 8*o.TargetFileSize)
 	o.MaxPassBytes = cmp.Or(o.MaxPassBytes, 64<<30)
 	o.MaxDeleteFiles = cmp.Or(o.MaxDeleteFiles, 10)
@@ -125,9 +125,10 @@ func (o *Options) Amplification() (added, deleted float64) {
 	return float64(o.Tiers()), (1 - o.DeletedShare) / o.DeletedShare
 }
 
-// readMemory is what reading a file during a merge may take: pages of all columns and a batch of rows, or all of a
-// small file several times, as it is compressed, unpacked and decoded.
-func readMemory(bytes int64) int64 { return min(24<<20, 8*bytes+64<<10) }
+// readMemory is what reading a file during a merge may take: a page of each column packed and unpacked, the packed row
+// group and a batch of rows, which for the pages of 1 MiB that ingest writes was measured as 28 MiB with 12 columns; or
+// all of a small file in these forms.
+func readMemory(bytes int64) int64 { return min(32<<20, 10*bytes+256<<10) }
 
 // Make plans a pass: pure, and predictable by a reader.
 //
@@ -136,7 +137,7 @@ func readMemory(bytes int64) int64 { return min(24<<20, 8*bytes+64<<10) }
 //  2. Other files that are not full are put into size tiers. A tier with at least MinInputs files is merged.
 //  3. Worn files are merged with each other, and small files of one tier with each other, in the order of their lowest
 //     keys, so that neighbours come together and outputs overlap little. A group is closed when another file would take
-//     it past MaxInputs, MaxGroupBytes or MaxMergeMemory.
+//     it past MaxInputs, MaxGroupBytes or MaxMergeMemory; what is left of a tier waits if it is fewer than MinInputs.
 //  4. Groups are taken, worn ones first, then by tier from the smallest files up, until MaxPassBytes.
 func Make(files []File, o Options) Plan {
 	o.EnsureDefaults()
@@ -171,7 +172,7 @@ func (o *Options) worn(f *File) bool {
 	return float64(f.Deleted) > o.DeletedShare*float64(f.Rows) || f.DeleteFiles > o.MaxDeleteFiles
 }
 
-// group cuts files into groups of at least least files.
+// group cuts files into groups. The last one, and one that is all, has at least least files.
 func (o *Options) group(files []File, least int, why string) []Group {
 	slices.SortFunc(files, func(a, b File) int {
 		return cmp.Or(bytes.Compare(a.Low, b.Low), bytes.Compare(a.High, b.High), cmp.Compare(a.Path, b.Path))
@@ -179,7 +180,7 @@ func (o *Options) group(files []File, least int, why string) []Group {
 	var groups []Group
 	var g Group
 	memory := int64(0)
-	closeGroup := func() {
+	closeGroup := func(least int) {
 		if len(g.Files) >= least {
 			groups = append(groups, g)
 		}
@@ -187,7 +188,7 @@ func (o *Options) group(files []File, least int, why string) []Group {
 	}
 	for _, f := range files {
 		if len(g.Files) > 0 && (len(g.Files) == o.MaxInputs || g.Bytes+f.Bytes > o.MaxGroupBytes || memory+readMemory(f.Bytes) > o.MaxMergeMemory) {
-			closeGroup()
+			closeGroup(min(least, 2))
 		}
 		g.Why = why
 		g.Files = append(g.Files, f)
@@ -195,7 +196,7 @@ func (o *Options) group(files []File, least int, why string) []Group {
 		g.Live += f.live()
 		memory += readMemory(f.Bytes)
 	}
-	closeGroup()
+	closeGroup(least)
 	return groups
 }
 

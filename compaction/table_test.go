@@ -244,35 +244,64 @@ func (b *bench) upsert(put, del []int) error {
 	}
 	var add []*lake.NewFile
 	if order := b.sorted(numbers); len(order) > 0 {
-		rb := array.NewRecordBuilder(memory.DefaultAllocator, b.schema())
-		defer rb.Release()
-		for _, n := range order {
-			b.append(rb, n, b.version)
-		}
-		rec := rb.NewRecordBatch()
-		defer rec.Release()
-		w, err := b.table.NewFileWriter(b.t.Context())
-		if err != nil {
-			return err
-		}
-		if err := w.Write(rec); err != nil {
-			return err
-		}
-		f, err := w.Close()
+		f, err := b.write(order)
 		if err != nil {
 			return err
 		}
 		add = append(add, f)
-		for pos, n := range order {
-			p := merge.Place{File: f.ID, Pos: uint32(pos)}
-			k, _ := b.encode(n)
-			b.index.Put(k, p)
-			b.rows[n], b.places[n] = b.version, p
-		}
 	}
 	if len(add)+len(deletes) == 0 {
 		return nil
 	}
+	return b.commit(add, deletes)
+}
+
+// scatter adds a data file for each of the given numbers, which must be new, in one commit.
+func (b *bench) scatter(put []int) error {
+	b.t.Helper()
+	b.version++
+	var add []*lake.NewFile
+	for _, n := range put {
+		f, err := b.write([]int{n})
+		if err != nil {
+			return err
+		}
+		add = append(add, f)
+	}
+	return b.commit(add, nil)
+}
+
+// write makes a data file with the given rows, and index and model as after its commit.
+func (b *bench) write(order []int) (*lake.NewFile, error) {
+	b.t.Helper()
+	rb := array.NewRecordBuilder(memory.DefaultAllocator, b.schema())
+	defer rb.Release()
+	for _, n := range order {
+		b.append(rb, n, b.version)
+	}
+	rec := rb.NewRecordBatch()
+	defer rec.Release()
+	w, err := b.table.NewFileWriter(b.t.Context())
+	if err != nil {
+		return nil, err
+	}
+	if err := w.Write(rec); err != nil {
+		return nil, err
+	}
+	f, err := w.Close()
+	if err != nil {
+		return nil, err
+	}
+	for pos, n := range order {
+		p := merge.Place{File: f.ID, Pos: uint32(pos)}
+		k, _ := b.encode(n)
+		b.index.Put(k, p)
+		b.rows[n], b.places[n] = b.version, p
+	}
+	return f, nil
+}
+
+func (b *bench) commit(add []*lake.NewFile, deletes map[uint32]*roaring.Bitmap) error {
 	r, _ := b.table.Checkpoint()
 	r.Commit = uuid.NewString()
 	set := checkpoint.MustParseSet(r.GTIDSet)

@@ -12,9 +12,9 @@ import (
 // safe for concurrent use; what it holds is freed with it.
 type Recycler struct {
 	mu   sync.Mutex
-	free [40][][]byte // by the power of two that is their capacity
-	held int64        // bytes in free
-	max  int64        // bytes that may be
+	free [160][][]byte // by class
+	held int64         // bytes in free
+	max  int64         // bytes that may be
 }
 
 var _ memory.Allocator = (*Recycler)(nil)
@@ -22,9 +22,18 @@ var _ memory.Allocator = (*Recycler)(nil)
 // NewRecycler returns an allocator that keeps at most so many bytes of free memory.
 func NewRecycler(limit int64) *Recycler { return &Recycler{max: limit} }
 
+// class returns the class of requests for so many bytes, and what they get: the least of four steps between two powers
+// of two that is enough. Pages tend to be a little larger than a power of two.
+func class(size int) (class, bytes int) {
+	size = max(size, 256)
+	step := bits.Len(uint(size-1)) - 3 // a quarter of the power of two below, as a power
+	quarters := (size + 1<<step - 1) >> step
+	return step*4 + quarters - 4, quarters << step
+}
+
 // Allocate returns size bytes, not cleared.
 func (r *Recycler) Allocate(size int) []byte {
-	class := bits.Len(uint(max(size, 64) - 1))
+	class, bytes := class(size)
 	r.mu.Lock()
 	if n := len(r.free[class]); n > 0 {
 		b := r.free[class][n-1]
@@ -34,7 +43,7 @@ func (r *Recycler) Allocate(size int) []byte {
 		return b[:size]
 	}
 	r.mu.Unlock()
-	return memory.DefaultAllocator.Allocate(1 << class)[:size]
+	return memory.DefaultAllocator.Allocate(bytes)[:size]
 }
 
 // Reallocate returns size bytes that begin like b.
@@ -50,8 +59,8 @@ func (r *Recycler) Reallocate(size int, b []byte) []byte {
 
 // Free takes memory back.
 func (r *Recycler) Free(b []byte) {
-	class := bits.Len(uint(cap(b))) - 1
-	if cap(b) < 64 || cap(b) != 1<<class {
+	class, bytes := class(cap(b))
+	if cap(b) != bytes {
 		return // not one of ours
 	}
 	r.mu.Lock()
