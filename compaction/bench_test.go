@@ -19,6 +19,7 @@ import (
 	"github.com/tidemark/tidemark/lake"
 	"github.com/tidemark/tidemark/lake/catalog"
 	"github.com/tidemark/tidemark/lake/store"
+	"github.com/tidemark/tidemark/merge"
 )
 
 // wideSchema is that of the project's benchmark (internal/bench): 12 columns, about 195 bytes a row.
@@ -89,6 +90,46 @@ func BenchmarkRewrite(b *testing.B) {
 			})
 		}
 	}
+}
+
+// BenchmarkApply makes an index of 1.2 million keys follow a rewrite of all of them, with keys at random over the files.
+func BenchmarkApply(b *testing.B) {
+	t := wideTable(b, 3, true)
+	codec, err := merge.NewKeyCodec(wideSchema().Fields()[:1])
+	if err != nil {
+		b.Fatal(err)
+	}
+	infos := t.Inventory()
+	var inputs []*lake.FileInfo
+	for i := range infos {
+		inputs = append(inputs, &infos[i])
+	}
+	out, err := rewrite(b.Context(), t, inputs, 256<<20)
+	if err != nil {
+		b.Fatal(err)
+	}
+	m := &Remap{moves: out.moves, inputs: map[uint32]*moved{}}
+	bytes := uint64(0)
+	for _, f := range inputs {
+		m.inputs[f.ID] = out.moves.inputs[f.Path]
+		bytes += out.moves.inputs[f.Path].to.GetSizeInBytes()
+	}
+	for _, f := range out.outputs {
+		m.output = append(m.output, f.ID)
+	}
+	var x *merge.Index
+	for b.Loop() {
+		b.StopTimer()
+		if x, err = merge.BuildIndex(b.Context(), t, codec); err != nil {
+			b.Fatal(err)
+		}
+		b.StartTimer()
+		if err := m.Apply(x); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(bytes)/float64(x.Len()), "bytes/row")
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(x.Len()), "ns/row")
 }
 
 func wideTable(b *testing.B, format int, random bool) *lake.Table {

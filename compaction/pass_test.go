@@ -3,6 +3,7 @@ package compaction
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"path"
 	"slices"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/tidemark/tidemark/internal/testenv"
 	"github.com/tidemark/tidemark/lake"
+	"github.com/tidemark/tidemark/lake/catalog"
 	"github.com/tidemark/tidemark/lake/store"
 	"github.com/tidemark/tidemark/merge"
 )
@@ -69,6 +71,18 @@ func TestPass(t *testing.T) {
 			if name := path.Base(o.Name); !known[o.Name] && !strings.HasSuffix(name, ".metadata.json") && name != "version-hint.text" {
 				t.Errorf("%s is left", o.Name)
 			}
+		}
+	})
+}
+
+// TestPassOverNothing: an empty table, and one that is not there.
+func TestPassOverNothing(t *testing.T) {
+	formats(t, func(t *testing.T, b *bench) {
+		if r, err := Pass(t.Context(), b.lake, id, later(1)); err != nil || r.Rewritten+r.Expired.Snapshots+len(r.Orphans.Names) > 0 {
+			t.Errorf("%s, %v", r, err)
+		}
+		if _, err := Pass(t.Context(), b.lake, catalog.Identifier{DB: "db", Table: "none"}, later(1)); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("a table that is not there: %v", err)
 		}
 	})
 }
