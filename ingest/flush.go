@@ -33,6 +33,8 @@ type sink struct {
 	rows    int
 
 	committed time.Time // of the last commit, on our clock
+	commits   int       // with changes, since the table was opened
+	compactor *compactor
 }
 
 // gatherRows is how many rows are put in key order and encoded at a time: enough to make a column's run long, little
@@ -58,10 +60,11 @@ type point struct {
 // job is what the loop hands to the flusher: rows to write and, unless they belong to a transaction whose end is
 // still to come, the point to commit.
 type job struct {
-	pieces []piece
-	point  *point
-	force  bool          // commit the tables without changes too
-	idle   time.Duration // else commit those whose last commit is older
+	rewrites []rewrite
+	pieces   []piece
+	point    *point
+	force    bool          // commit the tables without changes too
+	idle     time.Duration // else commit those whose last commit is older
 }
 
 // flush does a job. After an error the sinks are of no use any more: what they hold is the lake's last commit plus
@@ -78,6 +81,11 @@ func flush(ctx context.Context, j job, observe func(Commit)) error {
 	}()
 	var g errgroup.Group
 	g.SetLimit(2)
+	for _, r := range j.rewrites {
+		if err := r.sink.publish(ctx, r.rewritten); err != nil {
+			return err
+		}
+	}
 	for s, p := range busy {
 		g.Go(func() error {
 			started := time.Now()
@@ -168,7 +176,7 @@ func (s *sink) commit(ctx context.Context, p *point, started time.Time, observe 
 		observe(Commit{Table: s.name, Changes: s.changes.Total(), Rows: s.rows, Deletes: deletes, Duration: took})
 	}
 	s.clear()
-	return nil
+	return s.keepUp(ctx)
 }
 
 func (s *sink) clear() {

@@ -40,6 +40,7 @@ type loop struct {
 	start    checkpoint.Set     // where tables without a checkpoint begin
 	reached  checkpoint.Set     // what the source had at the start
 	caughtUp bool               // all of it is applied
+	ready    []rewritten        // to be published between two commits
 }
 
 // run follows until the stop context ends (nil), the target is committed (nil), or something fails. hard ends what a
@@ -115,11 +116,16 @@ func (l *loop) follow(stop, hard context.Context, stream *source.Stream) error {
 			if err != nil {
 				return err
 			}
+		case r := <-l.compactor.rewrites():
+			l.ready = append(l.ready, r)
 		case <-due.C:
 		}
 		if !l.open {
 			done, err := l.maybeCut(hard)
 			if err != nil || done {
+				return err
+			}
+			if err := l.publishReady(hard); err != nil {
 				return err
 			}
 		}
@@ -259,7 +265,7 @@ func (l *loop) maybeCut(ctx context.Context) (done bool, err error) {
 
 // job cuts every batch at the transactions applied so far.
 func (l *loop) job(force bool) job {
-	j := job{force: force, idle: l.IdleInterval, point: &point{
+	j := job{force: force, idle: l.IdleInterval, rewrites: l.takeReady(), point: &point{
 		sets: map[*sink]checkpoint.Set{}, server: l.serverUUID, file: l.last.File, position: l.last.Position, time: l.last.Time,
 	}}
 	for _, t := range l.tables {

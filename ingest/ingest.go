@@ -14,13 +14,16 @@
 // follow.go    the loop over one set of open tables
 // table.go     a followed table as the loop sees it: decoder, batch, what to skip
 // flush.go     a followed table as the flusher sees it: lake table, index, commits
+// compact.go   rewriting data files beside it, and publishing between two commits
 package ingest
 
 import (
+	"cmp"
 	"fmt"
 	"log/slog"
 	"time"
 
+	"github.com/tidemark/tidemark/compaction"
 	"github.com/tidemark/tidemark/ingest/source"
 	"github.com/tidemark/tidemark/lake"
 )
@@ -41,6 +44,10 @@ type Options struct {
 	FormatVersion  int           // of new tables: 3 (default) or 2
 	Strict         bool          // stop at the first sign that lake and source differ
 
+	// Compact says when data files are rewritten beside the stream; nil: never. A rewrite takes a core at most, and a
+	// quarter of Memory on top, at least compactMemory.
+	Compact *compaction.Options
+
 	Logger   *slog.Logger
 	Observer func(Commit) // called after each commit of a table; may be nil
 }
@@ -53,6 +60,9 @@ type Commit struct {
 	Deletes  int // positions deleted
 	Duration time.Duration
 }
+
+// compactMemory is the least memory that a rewrite is given to read its inputs.
+const compactMemory = 64 << 20
 
 // minMemory is the least memory a pipeline works in: below it, transactions would be cut into very many files.
 const minMemory = 64 << 20
@@ -80,6 +90,10 @@ func (o *Options) EnsureDefaults() {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
+	if o.Compact != nil {
+		o.Compact.MaxMergeMemory = cmp.Or(o.Compact.MaxMergeMemory, max(o.Memory/4, compactMemory))
+		o.Compact.EnsureDefaults()
+	}
 }
 
 // Validate reports the first setting that cannot work.
@@ -91,6 +105,9 @@ func (o *Options) Validate() error {
 		return fmt.Errorf("commit interval %s: it cannot be negative", o.CommitInterval)
 	case o.Memory < minMemory:
 		return fmt.Errorf("memory %d bytes: at least %d are needed", o.Memory, int64(minMemory))
+	}
+	if o.Compact != nil {
+		return o.Compact.Validate()
 	}
 	return nil
 }

@@ -23,6 +23,7 @@ type pipeline struct {
 	current    string           // host in use, preferred while it is good
 	serverUUID string           // of the host in use
 	target     *checkpoint.Set  // fixed when the first server list was seen
+	compactor  *compactor       // of the loop under way; nil when compaction is off
 }
 
 // Run follows the source until ctx ends or Options.Until is reached. When ctx ends it commits the last complete
@@ -69,6 +70,9 @@ func Run(ctx, hard context.Context, o Options) error {
 // once opens the tables and follows the source until something breaks.
 func (p *pipeline) once(ctx, hard context.Context) error {
 	l := &loop{pipeline: p, tables: map[string]*table{}, cutAt: time.Now().Add(p.CommitInterval)}
+	compacting, stop := context.WithCancel(ctx)
+	p.compactor = p.startCompactor(compacting)
+	defer l.endCompaction(stop)
 	opening, cancel := context.WithTimeout(ctx, p.StoreTimeout)
 	err := p.openTables(opening, l)
 	cancel()

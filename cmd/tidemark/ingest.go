@@ -12,6 +12,7 @@ import (
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 
+	"github.com/tidemark/tidemark/compaction"
 	"github.com/tidemark/tidemark/ingest"
 )
 
@@ -21,6 +22,7 @@ func (a *app) ingestCommand() *cobra.Command {
 		start, until  string
 		memory, serve string
 		profile       string
+		compact       string
 	)
 	c := &cobra.Command{
 		Use:   "ingest",
@@ -45,6 +47,13 @@ func (a *app) ingestCommand() *cobra.Command {
 				return usageError{fmt.Errorf("--memory %q: expected a size like 512MiB", memory)}
 			}
 			o.Memory, o.Pipeline, o.Logger = int64(bytes), a.pipeline, a.log
+			switch compact {
+			case "on":
+				o.Compact = &compaction.Options{}
+			case "off":
+			default:
+				return usageError{fmt.Errorf("--compact %q: expected on or off", compact)}
+			}
 			o.EnsureDefaults()
 			if err := o.Validate(); err != nil {
 				return usageError{err}
@@ -84,6 +93,7 @@ func (a *app) ingestCommand() *cobra.Command {
 	f.StringVar(&memory, "memory", "1GiB", "`bytes` that batches and files being written may take")
 	f.IntVar(&o.FormatVersion, "format-version", 3, "Iceberg format `version` of new tables: 3 (deletion vectors) or 2 (position deletes)")
 	f.BoolVar(&o.Strict, "strict", false, "stop at the first sign that lake and source differ")
+	f.StringVar(&compact, "compact", "on", "rewrite data files beside the stream and expire old snapshots: `on or off`")
 	f.StringVar(&serve, "serve", "", "also serve the Iceberg REST catalog on this `address`")
 	f.StringVar(&profile, "cpu-profile", "", "write a CPU profile to this `file`, for go tool pprof")
 	return c

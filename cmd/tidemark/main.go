@@ -2,7 +2,7 @@
 //
 // main.go      the process: signals, exit codes
 // root.go      the command tree and the settings that several commands share
-// ingest.go, doctor.go, status.go, checkpoint.go, serve.go, version.go: a command each
+// ingest.go, doctor.go, status.go, compact.go, checkpoint.go, serve.go, version.go: a command each
 package main
 
 import (
