@@ -304,7 +304,7 @@ func (b *bench) catchUp(ctx context.Context) (cost, error) {
 	}
 	args := []string{
 		"ingest", "--source", "mysql://" + server.User + "@" + b.mysql.Addr() + "/", "--lake", "s3://bench/lake", "--s3-endpoint", b.minio.Endpoint,
-		"--tables", "bench.*", "--start", "earliest", "--until", "caught-up", "--commit-interval", "10s", "--format-version", fmt.Sprint(b.format),
+		"--tables", "bench.*", "--start", "earliest", "--until", "caught-up", "--commit-interval", "10s", "--format-version", fmt.Sprint(b.format), "--compact", "off",
 	}
 	if b.profile != "" {
 		args = append(args, "--cpu-profile", b.profile)
