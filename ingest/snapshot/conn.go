@@ -94,15 +94,18 @@ func (c *Conn) do(ctx context.Context, op string, talk func() error) error {
 	return c.fault(ctx, op, err)
 }
 
-// fault makes a *source.Error of what happened, which source.IsStreamError and source.CanPass judge. It lets through the
-// errors of this package and of package decode, which no other connection mends.
+// fault makes a *source.Error of what happened, which source.IsStreamError and source.CanPass judge. A
+// *ChangedError stays one.
 func (c *Conn) fault(ctx context.Context, op string, err error) error {
 	if err == nil {
 		return nil
 	}
 	kind := source.Classify(err)
 	var answer *mysql.MyError
+	var changed *ChangedError
 	switch {
+	case errors.As(err, &changed):
+		return changed
 	case ctx.Err() != nil:
 		kind, err = source.KindCanceled, context.Cause(ctx)
 	case errors.As(err, &answer) && (answer.Code == mysql.ER_LOCK_WAIT_TIMEOUT || answer.Code == errMaxExecutionTime):
