@@ -73,12 +73,12 @@ func (k *key) compare(literals []string, notBefore bool) string {
 	for i := last; i >= 0; i-- {
 		p := &k.parts[i]
 		beyond := p.beyond(literals[i], notBefore != p.descending)
-		equal := quoteName(p.name) + " = " + literals[i]
+		equal := p.equal(literals[i])
 		switch {
 		case i < last:
 			condition = "(" + beyond + " OR (" + equal + " AND " + condition + "))"
 		case notBefore:
-			condition = "(" + beyond + " OR " + equal + ")"
+			condition = "(" + beyond + " OR (" + equal + "))"
 		default:
 			condition = "(" + beyond + ")"
 		}
@@ -114,6 +114,22 @@ func (p *keyPart) beyond(literal string, greater bool) string {
 		return name + " > " + literal
 	}
 	return name + " < " + literal
+}
+
+// equal is the condition that a column equals a literal. Only when an ENUM equals a text does the server see that the order
+// of the rows is that of the key's other columns. The text is added to the number, so that it can do no harm where two
+// labels are equal; a label with a ? may be shown other than it is (Definition).
+func (p *keyPart) equal(literal string) string {
+	condition := quoteName(p.name) + " = " + literal
+	if p.dataType != "enum" {
+		return condition
+	}
+	labels := splitLabels(p.columnType)
+	at, err := strconv.Atoi(literal)
+	if err != nil || at < 1 || at > len(labels) || strings.Contains(labels[at-1], "?") {
+		return condition
+	}
+	return condition + " AND " + quoteName(p.name) + " = _utf8mb4 x'" + hex.EncodeToString([]byte(labels[at-1])) + "'"
 }
 
 // values is how many values an ENUM or SET has, 0 included; 0 for other types, and for more than an int can count.

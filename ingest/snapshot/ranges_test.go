@@ -57,11 +57,11 @@ func TestRangesOfEveryKey(t *testing.T) {
 	for i, k := range []struct {
 		ddl    string
 		values string // of row i
-		scan   bool   // the server reads the index from its beginning: it has no range for such values
+		scan   bool   // the server may read the index from its beginning, and sort a range: it sees no order in such values
 	}{
 		{"a INT, PRIMARY KEY (a)", "i - 2500", false},
-		{"a BIGINT UNSIGNED, PRIMARY KEY (a)", "18446744073709551615 - i * 3689348814741910", false},
-		{"a BIGINT, PRIMARY KEY (a DESC)", "(i - 2500) * 3689348814741910", false},
+		{"a BIGINT UNSIGNED, PRIMARY KEY (a)", "18446744073709551615 - CAST(i AS UNSIGNED) * 3689348814741910", false},
+		{"a BIGINT, PRIMARY KEY (a DESC)", "(i - 2500) * 3089348814741910", false},
 		{"a TINYINT ZEROFILL, b SMALLINT, PRIMARY KEY (b, a)", "i % 100, i DIV 100 - 20", false},
 		{"a INT, PRIMARY KEY (a)", "IF(i < 4000, i, i * 400000)", false}, // dense, then sparse
 		{"a INT, PRIMARY KEY (a)", "i * i * 80", false},
@@ -76,19 +76,20 @@ func TestRangesOfEveryKey(t *testing.T) {
 		{"a YEAR, b INT, PRIMARY KEY (a, b)", "IF(i % 100 = 0, 0, 1901 + i % 255), i", false},
 		{"a BIT(13), PRIMARY KEY (a)", "i", false},
 		{"a BIT(64), PRIMARY KEY (a)", "18446744073709551615 - i", false},
-		{"a ENUM('z','é','b','a','') CHARACTER SET latin1, b INT, PRIMARY KEY (a, b)", "i % 6, i", false},
-		{"a ENUM('z','é','b','a'), b INT, PRIMARY KEY (a DESC, b)", "1 + i % 4, i", false},
-		{"b INT, a SET('z','é','b','a'), PRIMARY KEY (a, b)", "i, i % 16", false},
-		{"a SET(" + labelList(64) + "), b INT, PRIMARY KEY (a, b)", "18446744073709551615 - i DIV 30, i", true},
+		{"a ENUM('z','é','b','a','') CHARACTER SET latin1, b INT, PRIMARY KEY (a, b)", "1 + i % 5, i", false}, // the label '' is 5
+		{"a ENUM('z','é','b','a',''), b INT, PRIMARY KEY (a, b)", "IF(i % 6, i % 6, 'not accepted'), i", true},
+		{"a ENUM('z','é','b','a'), b INT, PRIMARY KEY (a DESC, b)", "1 + i % 4, i", true},
+		{"b INT, a SET('z','é','b','a'), PRIMARY KEY (a, b)", "i, i % 16", true},
+		{"a SET(" + labelList(64) + "), b INT, PRIMARY KEY (a, b)", "(i DIV 5) * 1000000007, i", true},
 		{"a CHAR(36), PRIMARY KEY (a)", "UUID()", false},
 		{"a BINARY(16), PRIMARY KEY (a)", "UUID_TO_BIN(UUID(), i % 2)", false},
-		{"a VARCHAR(100) COLLATE utf8mb4_0900_ai_ci, PRIMARY KEY (a)", "CONCAT(ELT(1 + i % 8, 'a', 'Ä', 'z', 'ß', '漢', '😀', ' ', 'É'), MD5(i))", false},
-		{"a VARCHAR(100) COLLATE utf8mb4_bin, PRIMARY KEY (a)", "CONCAT(ELT(1 + i % 8, 'a', 'Ä', 'z', 'ß', '漢', '😀', ' ', 'É'), MD5(i))", false},
-		{"a VARCHAR(100) COLLATE latin1_german2_ci, PRIMARY KEY (a)", "CONCAT(ELT(1 + i % 8, 'a', 'Ä', 'z', 'ß', '''', '\\\\', '%', 'É'), MD5(i), '  ')", false},
-		{"a VARCHAR(100) CHARACTER SET gbk, PRIMARY KEY (a)", "CONCAT(ELT(1 + i % 4, 'a', '中', '文', ''), i)", false},
-		{"a VARCHAR(100) CHARACTER SET utf16, PRIMARY KEY (a)", "CONCAT(ELT(1 + i % 4, 'a', '中', '😀', ''), i)", false},
+		{"a VARCHAR(150) COLLATE utf8mb4_0900_ai_ci, PRIMARY KEY (a)", "CONCAT(ELT(1 + i % 8, 'a', 'Ä', 'z', 'ß', '漢', '😀', ' ', 'É'), SHA2(i, 0))", false},
+		{"a VARCHAR(150) COLLATE utf8mb4_bin, PRIMARY KEY (a)", "CONCAT(ELT(1 + i % 8, 'a', 'Ä', 'z', 'ß', '漢', '😀', ' ', 'É'), SHA2(i, 0))", false},
+		{"a VARCHAR(150) COLLATE latin1_german2_ci, PRIMARY KEY (a)", "CONCAT(ELT(1 + i % 8, 'a', 'Ä', 'z', 'ß', '''', '\\\\', '%', 'É'), SHA2(i, 0), '  ')", false},
+		{"a VARCHAR(150) CHARACTER SET gbk, PRIMARY KEY (a)", "CONCAT(ELT(1 + i % 4, 'a', '中', '文', ''), i)", false},
+		{"a VARCHAR(150) CHARACTER SET utf16, PRIMARY KEY (a)", "CONCAT(ELT(1 + i % 4, 'a', '中', '😀', ''), i)", false},
 		{"a CHAR(20) CHARACTER SET sjis, b INT, PRIMARY KEY (a, b)", "ELT(1 + i % 4, '表', '能', 'ソ', ''), i", false},
-		{"a VARBINARY(50), PRIMARY KEY (a)", "CONCAT(UNHEX('00ff27'), UNHEX(MD5(i)), UNHEX('00'))", false},
+		{"a VARBINARY(80), PRIMARY KEY (a)", "CONCAT(UNHEX('00ff27'), UNHEX(SHA2(i, 0)), UNHEX('00'))", false},
 		{"a INT, b VARCHAR(20), c INT UNSIGNED, d DATE, v INT, PRIMARY KEY (d, b, c, a)", "i, CONCAT('b', i % 3), i % 7, DATE'2000-01-01' + INTERVAL i % 2 DAY, 1", false},
 		{"a INT, b INT, c INT, PRIMARY KEY (a, b DESC, c)", "i % 3, i % 11 - 5, i", false},
 		{"a INT NOT NULL, b INT NOT NULL, UNIQUE `odd``name` (b, a)", "i, i % 3", false},
@@ -119,16 +120,16 @@ func TestRangesOfEveryKey(t *testing.T) {
 				}
 				within = append(within, "("+strings.TrimPrefix(where, " WHERE ")+")")
 				plan := s.Query(t, "EXPLAIN FORMAT=TREE SELECT *"+described.from()+where+" ORDER BY "+described.key.order())[0][0]
-				assert.NotContains(t, plan, "Sort")
 				if !k.scan {
+					assert.NotContains(t, plan, "Sort")
 					assert.Regexp(t, "ndex range scan", plan)
 				}
 				if r.From != nil && r.To != nil {
 					open, err := described.where(Range{From: r.From})
 					require.NoError(t, err)
 					plan = s.Query(t, "EXPLAIN FORMAT=TREE SELECT "+quoteName(described.key.parts[0].name)+described.from()+open+" ORDER BY "+described.key.order()+" LIMIT 1 OFFSET 100")[0][0]
-					assert.NotContains(t, plan, "Sort")
 					if !k.scan {
+						assert.NotContains(t, plan, "Sort")
 						assert.Regexp(t, "ndex range scan", plan)
 					}
 				}
