@@ -10,6 +10,7 @@ import (
 	"github.com/go-mysql-org/go-mysql/client"
 	"github.com/go-mysql-org/go-mysql/mysql"
 
+	"github.com/tidemark/tidemark/ingest/decode"
 	"github.com/tidemark/tidemark/ingest/source"
 )
 
@@ -19,6 +20,7 @@ type Conn struct {
 	host string
 	my   *client.Conn
 	raw  net.Conn // under whatever TLS there is
+	read *source.Packets
 }
 
 // silence is how long a server may take for an answer, or for the next part of one. What is asked here is answered from
@@ -95,7 +97,7 @@ func (c *Conn) do(ctx context.Context, op string, talk func() error) error {
 }
 
 // fault makes a *source.Error of what happened, which source.IsStreamError and source.CanPass judge. A
-// *ChangedError stays one.
+// *ChangedError, and what package decode says of a value or a row, stays what it is.
 func (c *Conn) fault(ctx context.Context, op string, err error) error {
 	if err == nil {
 		return nil
@@ -103,15 +105,27 @@ func (c *Conn) fault(ctx context.Context, op string, err error) error {
 	kind := source.Classify(err)
 	var answer *mysql.MyError
 	var changed *ChangedError
+	var value *decode.ValueError
+	var row *decode.WireError
 	switch {
-	case errors.As(err, &changed):
-		return changed
+	case errors.As(err, &changed), errors.As(err, &value), errors.As(err, &row):
+		return err
+	case errors.Is(err, mysql.ErrMalformPacket):
+		kind = source.KindCorruption
 	case ctx.Err() != nil:
 		kind, err = source.KindCanceled, context.Cause(ctx)
 	case errors.As(err, &answer) && (answer.Code == mysql.ER_LOCK_WAIT_TIMEOUT || answer.Code == errMaxExecutionTime):
 		kind = source.KindStall
 	}
 	return &source.Error{Kind: kind, Host: c.host, Op: op, Err: err}
+}
+
+// packets reads the answers to what is not asked through the library.
+func (c *Conn) packets() *source.Packets {
+	if c.read == nil {
+		c.read = source.NewPackets(c.my, c.raw, silence)
+	}
+	return c.read
 }
 
 // errMaxExecutionTime is ER_QUERY_TIMEOUT.
