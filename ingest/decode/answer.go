@@ -51,7 +51,7 @@ func (c *column) answers(f *mysql.Field) error {
 	}
 	want, signedness := wireTypes[c.form].t, wireTypes[c.form].signedness
 	switch {
-	case f.Type != want && !(c.form.isString() && isStringType(f.Type)),
+	case f.Type != want && (!c.form.isString() || !isStringType(f.Type)),
 		signedness && unsigned != wireTypes[c.form].unsigned,
 		(c.form == formEnum) != (f.Flag&mysql.ENUM_FLAG != 0), (c.form == formSet) != (f.Flag&mysql.SET_FLAG != 0):
 		return other

@@ -91,7 +91,7 @@ func (f form) wireSize() int {
 
 // wireValue reads one value into a row and returns what follows it.
 func (d *Decoder) wireValue(b *buffer, row int, in []byte) ([]byte, error) {
-	if n := int(b.wire); n > 0 {
+	if n := b.wire; n > 0 {
 		if len(in) < n {
 			return nil, d.broken(b, "it ends within a value")
 		}
