@@ -104,7 +104,9 @@ func (c *Comparison) Second(batch arrow.RecordBatch) error {
 	})
 }
 
-func (c *Comparison) wants(key xxh3.Uint128) bool { return c.buckets == nil || c.buckets[bucketOf(key)] }
+func (c *Comparison) wants(key xxh3.Uint128) bool {
+	return c.buckets == nil || c.buckets[bucketOf(key)]
+}
 
 func (c *Comparison) add(kind DifferenceKind, key []string) {
 	if len(c.list) >= c.limit {
