@@ -17,10 +17,11 @@ import (
 // Conn is one connection to a server, with its session set up for reading. It is not safe for concurrent use. After an
 // error of the network, or when a context has ended a read, it is of no more use.
 type Conn struct {
-	host string
-	my   *client.Conn
-	raw  net.Conn // under whatever TLS there is
-	read *source.Packets
+	host    string
+	my      *client.Conn
+	raw     net.Conn // under whatever TLS there is
+	read    *source.Packets
+	silence time.Duration
 }
 
 // silence is how long a server may take for an answer, or for the next part of one. What is asked here is answered from
@@ -57,7 +58,7 @@ func Open(ctx context.Context, cfg source.Config, host string) (*Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Conn{host: host, my: my, raw: raw}
+	c := &Conn{host: host, my: my, raw: raw, silence: silence}
 	err = c.do(ctx, "set up the session", func() error {
 		if _, err := my.Execute(sessionSetup); err != nil {
 			return err
@@ -85,13 +86,18 @@ func (c *Conn) Close() { _ = c.raw.Close() }
 
 // do talks to the server in a function that ends with the context. Its error is a *source.Error.
 func (c *Conn) do(ctx context.Context, op string, talk func() error) error {
-	if err := c.raw.SetDeadline(time.Now().Add(silence)); err != nil {
+	deadline := time.Now().Add(c.silence)
+	if err := c.raw.SetDeadline(deadline); err != nil {
 		return c.fault(ctx, op, err)
 	}
 	stop := context.AfterFunc(ctx, c.Close)
 	err := talk()
 	if !stop() && err == nil {
 		err = context.Cause(ctx)
+	}
+	// The library reports a network error in the text of its own error only.
+	if errors.Is(err, mysql.ErrBadConn) && !time.Now().Before(deadline) {
+		err = fmt.Errorf("no answer within %s: %w", c.silence, context.DeadlineExceeded)
 	}
 	return c.fault(ctx, op, err)
 }
@@ -123,7 +129,7 @@ func (c *Conn) fault(ctx context.Context, op string, err error) error {
 // packets reads the answers to what is not asked through the library.
 func (c *Conn) packets() *source.Packets {
 	if c.read == nil {
-		c.read = source.NewPackets(c.my, c.raw, silence)
+		c.read = source.NewPackets(c.my, c.raw, c.silence)
 	}
 	return c.read
 }

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/apache/arrow-go/v18/arrow/memory"
 	"github.com/go-mysql-org/go-mysql/replication"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -227,6 +228,23 @@ func sameMap(t *testing.T, name string, want, got *replication.TableMapEvent) {
 	assert.Equal(t, want.PrimaryKey, got.PrimaryKey, "%s key", name)
 	assert.Equal(t, want.PrimaryKeyPrefix, got.PrimaryKeyPrefix, "%s key prefix", name)
 	assert.Equal(t, want.VisibilityBitmap, got.VisibilityBitmap, "%s visibility", name)
+}
+
+// The server does not show characters beyond the Basic Multilingual Plane; values are read all the same.
+func TestLabelsThatAreNotShown(t *testing.T) {
+	t.Parallel()
+	s := testenv.MySQL(t)
+	s.Exec(t, "SET NAMES utf8mb4; CREATE DATABASE d; CREATE TABLE d.t (e ENUM('a','😀','?'), s SET('b','😀 x'), id INT PRIMARY KEY)")
+	from := s.Executed(t)
+	s.Exec(t, "INSERT INTO d.t VALUES (1, 3, 1), (2, 2, 2), (3, 1, 3)")
+	rows := rowsAfter(t, s, from)["d.t"]
+	c := open(t, s)
+	table := describe(t, c, "d", "t")
+	assert.False(t, table.Plan.Same(rows[0].Table))
+	want, _ := logged(t, rows)
+	r := NewReader(memory.DefaultAllocator, c, table)
+	same(t, want, readAll(t, r, Range{})[0])
+	r.Close(t.Context())
 }
 
 func TestNoDefinition(t *testing.T) {
