@@ -23,7 +23,8 @@ func (e *NoTableError) Error() string {
 // binlog_row_metadata=FULL (Table_map_log_event in sql/log_event.cc): decode.NewPlan of it is a plan that is Same as the
 // binary log's. TableID and Flags are zero.
 //
-// The privilege SELECT on the table is enough; with one on some of its columns, the others are not shown.
+// The privilege SELECT on the whole table is needed and enough. With one on some of its columns only, the server would show
+// a table without the others; that is an error (source.KindPrivilege).
 //
 // One thing cannot be told from here: the server shows the labels of ENUM and SET columns in the Basic Multilingual
 // Plane only, with a ? for other characters (emoji). With such a label, the plan is not Same; values are right all the same.
@@ -52,7 +53,7 @@ func (c *Conn) define(ctx context.Context, db, table string) (*definition, error
 				return err
 			}
 			if before != nil && reflect.DeepEqual(before, d) {
-				return nil
+				return c.mayRead(d.tm)
 			}
 		}
 		return fmt.Errorf("it changed %d times while it was read", definitionTries-1)
@@ -67,6 +68,22 @@ func (c *Conn) define(ctx context.Context, db, table string) (*definition, error
 }
 
 const definitionTries = 10
+
+// mayRead holds the columns that information_schema shows to the user against those that the table has. SHOW CREATE TABLE
+// shows all, one on a line, or fails.
+func (c *Conn) mayRead(tm *replication.TableMapEvent) error {
+	rows, err := c.rows("SHOW CREATE TABLE " + quoteName(string(tm.Schema)) + "." + quoteName(string(tm.Table)))
+	if err != nil {
+		return err
+	}
+	if len(rows) != 1 || len(rows[0]) < 2 || rows[0][1] == nil {
+		return errors.New("SHOW CREATE TABLE shows nothing")
+	}
+	if n := strings.Count(*rows[0][1], "\n  `"); n != len(tm.ColumnName) {
+		return mysql.NewError(mysql.ER_COLUMNACCESS_DENIED_ERROR, fmt.Sprintf("the table has %d columns, and the user may read %d", n, len(tm.ColumnName)))
+	}
+	return nil
+}
 
 // definition is a table map and what it does not tell of the key.
 type definition struct {

@@ -2,7 +2,6 @@ package snapshot
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -268,11 +267,17 @@ func TestNoDefinition(t *testing.T) {
 	var absent *NoTableError
 	require.ErrorAs(t, err, &absent)
 
+	// A part of the table is not the table.
+	s.Exec(t, "CREATE TABLE d.u (a INT PRIMARY KEY, b INT, c INT INVISIBLE); GRANT SELECT (a) ON d.t TO poor@'%'; GRANT SELECT (a, b) ON d.u TO poor@'%'")
+	var fault *source.Error
+	_, err = Definition(t.Context(), poor, "d", "u")
+	require.ErrorAs(t, err, &fault)
+	assert.Equal(t, source.KindPrivilege, fault.Kind)
+
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	_, err = Definition(ctx, c, "d", "t")
 	require.ErrorIs(t, err, context.Canceled)
-	var fault *source.Error
-	require.True(t, errors.As(err, &fault))
+	require.ErrorAs(t, err, &fault)
 	assert.Equal(t, source.KindCanceled, fault.Kind)
 }
