@@ -64,6 +64,15 @@ func BenchmarkRead(b *testing.B) {
 	b.ReportMetric(float64(rows)/(cpu(b)-used).Seconds(), "rows/cpu-s")
 }
 
+// BenchmarkRanges splits a table: how fast a server walks its key.
+func BenchmarkRanges(b *testing.B) {
+	c, table := benchTable(b)
+	for b.Loop() {
+		split(b, c, table, benchRows/5, nil)
+	}
+	b.ReportMetric(float64(b.N)*benchRows/b.Elapsed().Seconds(), "rows/s")
+}
+
 // BenchmarkDecode decodes recorded packets.
 func BenchmarkDecode(b *testing.B) {
 	c, table := benchTable(b)

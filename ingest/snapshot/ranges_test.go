@@ -222,3 +222,20 @@ func TestRangesOfSmallTables(t *testing.T) {
 	_, _, err = NewRanges(table, 10, nil).Next(t.Context(), c)
 	require.ErrorAs(t, err, &changed)
 }
+
+// The rows of a partitioned table come in the order of its key without being sorted, too.
+func TestRangesOfPartitions(t *testing.T) {
+	t.Parallel()
+	s := testenv.MySQL(t)
+	s.Exec(t, numbers, "CREATE TABLE d.t (a INT, b INT, PRIMARY KEY (b, a)) PARTITION BY KEY (a) PARTITIONS 5; INSERT INTO d.t SELECT i, i % 3 FROM d.n; ANALYZE TABLE d.t")
+	c := open(t, s)
+	table := describe(t, c, "d", "t")
+	ranges := split(t, c, table, 1000, nil)
+	require.Len(t, ranges, 5)
+	for _, r := range ranges {
+		where, err := table.where(r)
+		require.NoError(t, err)
+		assert.Equal(t, "1000", s.Query(t, "SELECT COUNT(*) FROM d.t"+where)[0][0])
+		assert.NotContains(t, s.Query(t, "EXPLAIN FORMAT=TREE SELECT *"+table.from()+where+" ORDER BY "+table.key.order())[0][0], "Sort")
+	}
+}
