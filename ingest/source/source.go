@@ -11,6 +11,7 @@
 // config.go       who to connect to, and how: hosts, password, TLS, timeouts, our identity
 // filter.go       --tables: which tables are followed
 // connect.go      one connection
+// connect_sql.go  ... for others, to ask by SQL
 // probe.go        what a server says about itself (State)
 // replication.go  ... about its replication: role, lag, filters
 // hide.go         do replication or binary log filters hide a followed table
