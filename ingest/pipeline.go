@@ -53,6 +53,10 @@ func Run(ctx, hard context.Context, o Options) error {
 			return err
 		}
 		if ctx.Err() != nil {
+			if errors.Is(err, lake.ErrSnapshotChanged) {
+				p.Logger.Warn("the last batch was not committed; the next start reads it again", "why", err)
+				return nil
+			}
 			if errors.Is(err, context.Canceled) {
 				return nil
 			}
