@@ -1,7 +1,6 @@
 package source
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -36,40 +35,7 @@ type Verdict struct {
 	Missing  checkpoint.Set
 	Errant   checkpoint.Set // transactions that only this replica has
 	State    State
-}
-
-// MarshalJSON writes the verdict for machines.
-func (v Verdict) MarshalJSON() ([]byte, error) {
-	out := struct {
-		Host     string      `json:"host"`
-		Verdict  VerdictKind `json:"verdict"`
-		Fault    Kind        `json:"fault,omitempty"`
-		Reason   string      `json:"reason"`
-		Advice   string      `json:"advice,omitempty"`
-		Warnings []string    `json:"warnings,omitempty"`
-		Missing  string      `json:"missing,omitempty"`
-		Errant   string      `json:"errant,omitempty"`
-		Version  string      `json:"version,omitempty"`
-		UUID     string      `json:"server_uuid,omitempty"`
-		Role     string      `json:"role,omitempty"`
-		Executed string      `json:"gtid_executed,omitempty"`
-		Purged   string      `json:"gtid_purged,omitempty"`
-		Lag      *float64    `json:"lag_seconds,omitempty"`
-		Keeps    *float64    `json:"retention_seconds,omitempty"`
-	}{
-		Host: v.Host, Verdict: v.Kind, Fault: v.Fault, Reason: v.Reason, Advice: v.Advice, Warnings: v.Warnings, Missing: v.Missing.String(), Errant: v.Errant.String(),
-	}
-	if s := v.State; s.Err == nil {
-		out.Version, out.UUID, out.Role = s.Version, s.UUIDString(), s.Role.String()
-		out.Executed, out.Purged = s.Executed.String(), s.Purged.String()
-		keeps := s.Retention.Seconds()
-		out.Keeps = &keeps
-		if s.Lag != nil {
-			lag := s.Lag.Seconds()
-			out.Lag = &lag
-		}
-	}
-	return json.Marshal(out)
+	Details  *Details // nil unless an Inspector looked
 }
 
 // Judge says for every server whether it can serve position, and if not, why and what to do. tables are the followed
@@ -183,7 +149,7 @@ func judgeSettings(v *Verdict) {
 		v.Warnings = append(v.Warnings, "binlog_row_value_options has PARTIAL_JSON: updates of JSON columns are logged as differences, which stops their tables")
 	}
 	if s.Retention > 0 && s.Retention < 24*time.Hour {
-		v.Warnings = append(v.Warnings, fmt.Sprintf("it keeps its binary log for %s only: a longer pause than that takes a new load", s.Retention))
+		v.Warnings = append(v.Warnings, fmt.Sprintf("it keeps its binary log for %s only: a longer pause than that takes a new load", Span(s.Retention)))
 	}
 	for _, n := range s.NotSeen {
 		v.Warnings = append(v.Warnings, "could not look at "+n)
