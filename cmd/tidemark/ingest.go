@@ -21,6 +21,7 @@ func (a *app) ingestCommand() *cobra.Command {
 		o             ingest.Options
 		start, until  string
 		memory, serve string
+		cascades      string
 		profile       string
 		compact       string
 	)
@@ -41,6 +42,12 @@ func (a *app) ingestCommand() *cobra.Command {
 			}
 			if o.Until, err = ingest.ParseUntil(until); err != nil {
 				return usageError{err}
+			}
+			switch cascades {
+			case "refuse", "ignore":
+				o.IgnoreCascades = cascades == "ignore"
+			default:
+				return usageError{fmt.Errorf("--cascades %q: expected refuse or ignore", cascades)}
 			}
 			bytes, err := humanize.ParseBytes(memory)
 			if err != nil {
@@ -94,6 +101,9 @@ func (a *app) ingestCommand() *cobra.Command {
 	f.IntVar(&o.FormatVersion, "format-version", 3, "Iceberg format `version` of new tables: 3 (deletion vectors) or 2 (position deletes)")
 	f.BoolVar(&o.Strict, "strict", false, "stop at the first sign that lake and source differ")
 	f.StringVar(&compact, "compact", "on", "rewrite data files beside the stream and expire old snapshots: `on or off`")
+	f.StringVar(&cascades, "cascades", "refuse", "`refuse or ignore` tables that foreign keys change without the binary log showing it (MySQL before 9.6)")
+	f.DurationVar(&o.ProbeInterval, "probe-interval", 30*time.Second, "all servers are looked at this often, beside the stream")
+	f.DurationVar(&o.RetentionWarning, "retention-warning", 6*time.Hour, "warn when a server purges what the lake lacks within this time")
 	f.StringVar(&serve, "serve", "", "also serve the Iceberg REST catalog on this `address`")
 	f.StringVar(&profile, "cpu-profile", "", "write a CPU profile to this `file`, for go tool pprof")
 	return c

@@ -28,6 +28,7 @@ type Details struct {
 	Headroom *Headroom // nil: no telling
 	Tables   int       // followed tables that the user may see; with Schema
 	Cascades []Cascade // foreign keys that change followed tables without the binary log showing it; with Schema
+	Hides    string    // why it does not show that
 }
 
 // Inspect probes all servers at once and judges them for a position. since is the time of its last transaction, zero
@@ -66,11 +67,9 @@ func (n *Inspector) look(ctx context.Context, states []State, i int, v *Verdict,
 	names, err := tablesOf(ctx, n.Config.ensureDefaults(), s.Host, n.Filter)
 	failed("the tables", err)
 	d.Tables = len(names)
+	d.Hides = whyHidden(states, i)
 	if d.Cascades, err = HiddenCascades(ctx, n.Config, states, i, n.Filter); err != nil {
 		failed("the foreign keys", err)
-	}
-	for _, c := range d.Cascades {
-		v.Warnings = append(v.Warnings, fmt.Sprintf("%s changes rows that its binary log does not show (%s): ingest refuses %s unless told --cascades ignore", c, whyHidden(states, i), c.Child))
 	}
 	if err == nil && len(names) == 0 {
 		v.Warnings = append(v.Warnings, "the user sees no followed table on it: it takes SELECT on them, also for a look at their foreign keys")

@@ -31,6 +31,7 @@ func (v Verdict) MarshalJSON() ([]byte, error) {
 	if d := v.Details; d != nil {
 		out.Lacks, out.Extra, out.Gone, out.Tables = d.Lacks.String(), d.Extra.String(), d.Gone.String(), &d.Tables
 		for _, c := range d.Cascades {
+			out.Hides = d.Hides
 			out.Cascades = append(out.Cascades, reportedCascade{c.Name, c.Child.String(), c.Parent.String(), c.OnUpdate, c.OnDelete})
 		}
 		if h := d.Headroom; h != nil {
@@ -74,6 +75,7 @@ type report struct {
 	Filters    []string          `json:"filters,omitempty"`
 	Tables     *int              `json:"tables,omitempty"` // followed ones that the user sees
 	Cascades   []reportedCascade `json:"hidden_cascades,omitempty"`
+	Hides      string            `json:"hides_cascades,omitempty"` // why
 }
 
 type reportedHeadroom struct {

@@ -23,6 +23,7 @@
 // judge.go        what a server is good for (Verdict)
 // inspect.go      probe, judge, and all that a person or a monitor wants to know besides
 // report.go       a verdict for machines
+// paragraph.go    ... and for a person
 // choose.go       the choice, and the error when there is none
 // fault.go        errors, and the one classification of them
 // stream.go       the dump request, Next, Close
