@@ -14,6 +14,7 @@ import (
 
 	"github.com/tidemark/tidemark/compaction"
 	"github.com/tidemark/tidemark/ingest"
+	"github.com/tidemark/tidemark/ingest/monitor"
 )
 
 func (a *app) ingestCommand() *cobra.Command {
@@ -22,6 +23,7 @@ func (a *app) ingestCommand() *cobra.Command {
 		start, until  string
 		memory, serve string
 		cascades      string
+		bound         time.Duration
 		profile       string
 		compact       string
 	)
@@ -69,7 +71,9 @@ func (a *app) ingestCommand() *cobra.Command {
 				return err
 			}
 			if serve != "" {
-				stop, err := a.startServer(serve, o.Lake)
+				m := monitor.New(bound)
+				o.Observer = m.Observe
+				stop, err := a.startServer(serve, o.Lake, m.Handler())
 				if err != nil {
 					return err
 				}
@@ -104,7 +108,8 @@ func (a *app) ingestCommand() *cobra.Command {
 	f.StringVar(&cascades, "cascades", "refuse", "`refuse or ignore` tables that foreign keys change without the binary log showing it (MySQL before 9.6)")
 	f.DurationVar(&o.ProbeInterval, "probe-interval", 30*time.Second, "all servers are looked at this often, beside the stream")
 	f.DurationVar(&o.RetentionWarning, "retention-warning", 6*time.Hour, "warn when a server purges what the lake lacks within this time")
-	f.StringVar(&serve, "serve", "", "also serve the Iceberg REST catalog on this `address`")
+	f.StringVar(&serve, "serve", "", "also serve the Iceberg REST catalog, /metrics and /healthz on this `address`")
+	f.DurationVar(&bound, "unhealthy-after", monitor.DefaultBound, "/healthz answers 503 when no server can serve, or commits fail, for so long")
 	f.StringVar(&profile, "cpu-profile", "", "write a CPU profile to this `file`, for go tool pprof")
 	return c
 }
