@@ -43,6 +43,7 @@ type Options struct {
 	Until          Until         // default: never stop
 	CommitInterval time.Duration // time between commits; default 10s
 	IdleInterval   time.Duration // a table without changes records its position this often; default 5m
+	WaitForServer  time.Duration // how long a start waits for a server that can serve; one that was read from is waited for for ever; default 20s
 	StoreTimeout   time.Duration // what the lake may take to open the tables, or for one commit, before it is started again; default 10m
 	Memory         int64         // bytes the batches and the files being written may hold; default 1 GiB
 	FormatVersion  int           // of new tables: 3 (default) or 2
@@ -78,6 +79,9 @@ func (o *Options) EnsureDefaults() {
 	}
 	if o.IdleInterval == 0 {
 		o.IdleInterval = 5 * time.Minute
+	}
+	if o.WaitForServer == 0 {
+		o.WaitForServer = 20 * time.Second
 	}
 	if o.StoreTimeout == 0 {
 		o.StoreTimeout = 10 * time.Minute

@@ -22,7 +22,8 @@ type pipeline struct {
 	Options
 	epochs     map[string]int64 // writer epoch this process took, per table
 	current    string           // host in use, preferred while it is good
-	serverUUID string           // of the host in use
+	serverUUID string           // of the host in use; empty until the first one was read from
+	giveUpAt   time.Time        // when a start without any server fails
 	target     *checkpoint.Set  // fixed when the first server list was seen
 	compactor  *compactor       // of the loop under way; nil when compaction is off
 	ignored    []string         // foreign keys whose changes are missed, as logged
@@ -33,7 +34,8 @@ type pipeline struct {
 // transaction first; hard ends at once whatever is still going on then, which is safe too.
 //
 // Errors of the stream and of the lake that may pass are retried for ever, with back-off. Run returns
-// *source.NoServerError when no server can ever serve the tables' checkpoints, *lake.FencedError when another writer
+// *source.NoServerError when no server can ever serve the tables' checkpoints or none could within WaitForServer of the
+// start, *lake.FencedError when another writer
 // took the tables over, and *StoppedError when tables had to be given up.
 func Run(ctx, hard context.Context, o Options) error {
 	o.EnsureDefaults()
@@ -45,7 +47,7 @@ func Run(ctx, hard context.Context, o Options) error {
 	o.Source.Wanted = o.Tables.Match
 	o.Source.HeartbeatPeriod = min(time.Second, max(o.CommitInterval, 100*time.Millisecond))
 	o.Source.ReadTimeout = 3 * time.Second
-	p := &pipeline{Options: o, epochs: map[string]int64{}, progress: newProgress()}
+	p := &pipeline{Options: o, epochs: map[string]int64{}, progress: newProgress(), giveUpAt: time.Now().Add(o.WaitForServer)}
 	watching, endWatch := context.WithCancel(ctx)
 	var watch sync.WaitGroup
 	watch.Go(func() { p.watch(watching) })
@@ -63,6 +65,10 @@ func Run(ctx, hard context.Context, o Options) error {
 			return err
 		}
 		if ctx.Err() != nil {
+			if errors.Is(err, lake.ErrSnapshotChanged) {
+				p.Logger.Warn("the last batch was not committed; the next start reads it again", "why", err)
+				return nil
+			}
 			if errors.Is(err, context.Canceled) {
 				return nil
 			}
@@ -238,8 +244,8 @@ func (p *pipeline) anyServer(ctx context.Context) ([]source.State, error) {
 			return servers, nil
 		}
 		err := &source.NoServerError{Verdicts: source.Judge(servers, checkpoint.Set{}, p.Tables, nil)}
-		if !err.Temporary() {
-			return nil, err
+		if !err.Temporary() || p.gaveUp() {
+			return nil, fatal(err)
 		}
 		if !p.pause(ctx, retry, err) {
 			return nil, ctx.Err()
@@ -270,7 +276,7 @@ func (l *loop) connect(ctx context.Context, from checkpoint.Set) (*source.Stream
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		if !source.CanPass(err) {
+		if !source.CanPass(err) || l.gaveUp() {
 			return nil, fatal(err)
 		}
 		if !l.pause(ctx, retry, err) {
@@ -286,6 +292,9 @@ func (p *pipeline) pause(ctx context.Context, retry *backoff.ExponentialBackOff,
 	p.Logger.Warn("waiting for a server", "why", why, "next", wait.Round(time.Millisecond))
 	return sleep(ctx, wait)
 }
+
+// gaveUp reports whether a start has waited long enough: what never worked is rather a wrong address than an outage.
+func (p *pipeline) gaveUp() bool { return p.serverUUID == "" && time.Now().After(p.giveUpAt) }
 
 // lost notes that a server was lost, so that another one is preferred.
 func (l *loop) lost(err error) {

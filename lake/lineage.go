@@ -7,7 +7,6 @@ import (
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/memory"
-	"github.com/apache/arrow-go/v18/parquet"
 	"github.com/apache/iceberg-go"
 )
 
@@ -47,21 +46,7 @@ func (t *Table) NewMovedWriter(ctx context.Context, mem memory.Allocator) (*File
 	w, err := t.NewFileWriter(ctx)
 	if err == nil {
 		w.schema, w.fields = t.movedSchema()
-		w.encode = movedEncodings(w.schema, mem)
+		w.mem = mem
 	}
 	return w, err
-}
-
-// movedEncodings suits rows that are written once more, to stay: whole numbers and points in time as differences from
-// row to row, which takes a quarter off the file and is faster than to leave that to zstd; and pages that keep the
-// memory of a merge of many files small.
-func movedEncodings(schema *arrow.Schema, mem memory.Allocator) []parquet.WriterProperty {
-	props := []parquet.WriterProperty{parquet.WithDataPageSize(256 << 10), parquet.WithAllocator(mem)}
-	for _, f := range schema.Fields() {
-		switch f.Type.ID() {
-		case arrow.INT32, arrow.INT64, arrow.DATE32, arrow.TIMESTAMP:
-			props = append(props, parquet.WithEncodingFor(f.Name, parquet.Encodings.DeltaBinaryPacked))
-		}
-	}
-	return props
 }

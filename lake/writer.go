@@ -7,6 +7,7 @@ import (
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
+	"github.com/apache/arrow-go/v18/arrow/memory"
 	"github.com/apache/arrow-go/v18/parquet"
 	"github.com/apache/arrow-go/v18/parquet/compress"
 	"github.com/apache/arrow-go/v18/parquet/pqarrow"
@@ -35,8 +36,8 @@ type FileWriter struct {
 	out    *counted
 	pq     *pqarrow.FileWriter // nil until the first rows tell how to encode the columns
 	schema *arrow.Schema
-	fields *iceberg.Schema          // the same, for the statistics
-	encode []parquet.WriterProperty // besides writerProperties
+	fields *iceberg.Schema // the same, for the statistics
+	mem    memory.Allocator
 	rows   int64
 	group  int64 // rows in the current row group
 }
@@ -50,7 +51,7 @@ func (t *Table) NewFileWriter(ctx context.Context) (*FileWriter, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &FileWriter{t: t, name: t.name("data/" + id.String() + ".parquet"), schema: t.schema, fields: t.icebergSc}
+	w := &FileWriter{t: t, name: t.name("data/" + id.String() + ".parquet"), schema: t.schema, fields: t.icebergSc, mem: memory.DefaultAllocator}
 	if w.object, err = t.lake.Store.Create(ctx, w.name); err != nil {
 		return nil, err
 	}
@@ -72,7 +73,7 @@ func (c *counted) Write(p []byte) (int, error) {
 // Write appends rows.
 func (w *FileWriter) Write(rec arrow.RecordBatch) error {
 	if w.pq == nil {
-		pq, err := pqarrow.NewFileWriter(w.schema, nopCloser{w.out}, writerProperties(rec, w.encode), pqarrow.NewArrowWriterProperties())
+		pq, err := pqarrow.NewFileWriter(w.schema, nopCloser{w.out}, writerProperties(rec, w.mem), pqarrow.NewArrowWriterProperties())
 		if err != nil {
 			return err
 		}
@@ -94,18 +95,24 @@ type nopCloser struct{ *counted }
 
 func (nopCloser) Close() error { return nil }
 
-// writerProperties chooses encodings from the first rows: zstd at its fastest, and a dictionary only where values repeat,
-// since building one that is then given up is the largest single cost of writing.
-func writerProperties(sample arrow.RecordBatch, more []parquet.WriterProperty) *parquet.WriterProperties {
+// writerProperties chooses encodings from the first rows: zstd at its fastest; a dictionary only where values repeat, since
+// building one that is then given up is the largest single cost of writing; whole numbers and points in time as
+// differences from row to row, which takes a quarter off the file and is faster than to leave that to zstd. Small pages
+// keep the memory of a merge of many files small.
+func writerProperties(sample arrow.RecordBatch, mem memory.Allocator) *parquet.WriterProperties {
 	props := []parquet.WriterProperty{
 		parquet.WithCompression(compress.Codecs.Zstd), parquet.WithCompressionLevel(1), parquet.WithStoreDecimalAsInteger(true),
-		parquet.WithStats(true), parquet.WithVersion(parquet.V2_LATEST), parquet.WithDataPageSize(1 << 20), parquet.WithMaxRowGroupLength(1 << 30),
-		parquet.WithBatchSize(gatherBatch),
+		parquet.WithStats(true), parquet.WithVersion(parquet.V2_LATEST), parquet.WithDataPageSize(256 << 10), parquet.WithMaxRowGroupLength(1 << 30),
+		parquet.WithBatchSize(gatherBatch), parquet.WithAllocator(mem),
 	}
 	for i, f := range sample.Schema().Fields() {
 		props = append(props, parquet.WithDictionaryFor(f.Name, repeats(sample.Column(i))))
+		switch f.Type.ID() {
+		case arrow.INT32, arrow.INT64, arrow.DATE32, arrow.TIMESTAMP:
+			props = append(props, parquet.WithEncodingFor(f.Name, parquet.Encodings.DeltaBinaryPacked))
+		}
 	}
-	return parquet.NewWriterProperties(append(props, more...)...)
+	return parquet.NewWriterProperties(props...)
 }
 
 const gatherBatch = 16 << 10

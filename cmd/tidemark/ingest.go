@@ -101,6 +101,7 @@ func (a *app) ingestCommand() *cobra.Command {
 	f.StringVar(&until, "until", "", "stop, with exit code 0, once every table's checkpoint holds it: `caught-up or gtid:SET`")
 	f.DurationVar(&o.CommitInterval, "commit-interval", 10*time.Second, "time between commits")
 	f.DurationVar(&o.IdleInterval, "checkpoint-idle-interval", 5*time.Minute, "a table without changes records its position this often")
+	f.DurationVar(&o.WaitForServer, "wait-for-server", 20*time.Second, "how long a start waits for a server that can serve; one that was read from is waited for for ever")
 	f.StringVar(&memory, "memory", "1GiB", "`bytes` that batches and files being written may take")
 	f.IntVar(&o.FormatVersion, "format-version", 3, "Iceberg format `version` of new tables: 3 (deletion vectors) or 2 (position deletes)")
 	f.BoolVar(&o.Strict, "strict", false, "stop at the first sign that lake and source differ")

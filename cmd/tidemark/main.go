@@ -23,7 +23,7 @@ const (
 	exitDone     = 0
 	exitFailed   = 1
 	exitUsage    = 2
-	exitNoServer = 3 // no server can serve the checkpoint exactly
+	exitNoServer = 3 // no server can serve the checkpoint exactly, or none could be reached for as long as a start waits
 	exitFenced   = 4 // another writer owns the tables
 )
 
@@ -73,7 +73,7 @@ func exitCode(err error) int {
 		return exitDone
 	case errors.As(err, &usage), errors.As(err, &conf):
 		return exitUsage
-	case errors.As(err, &none) && none.Exact():
+	case errors.As(err, &none) && (none.Exact() || none.Temporary()):
 		return exitNoServer
 	case errors.As(err, &fenced):
 		return exitFenced
