@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -51,9 +52,14 @@ func (a *app) doctor(ctx context.Context) error {
 	} else if err := a.printVerdicts(from, since, verdicts); err != nil {
 		return err
 	}
-	_, err = source.Pick(verdicts, from, "")
-	return err
+	if _, err := source.Pick(verdicts, from, ""); err != nil {
+		return errNoneServes
+	}
+	return nil
 }
+
+// errNoneServes is doctor's answer when it has found no server: the verdicts have the reasons.
+var errNoneServes = errors.New("no server of the list can serve now; the verdicts say why, and what to do")
 
 // resumePoint is what all followed tables of the lake have, and the source commit time of the last transaction of the
 // table that is furthest behind.

@@ -72,6 +72,6 @@ func (n *Inspector) look(ctx context.Context, states []State, i int, v *Verdict,
 		failed("the foreign keys", err)
 	}
 	if err == nil && len(names) == 0 {
-		v.Warnings = append(v.Warnings, "the user sees no followed table on it: it takes SELECT on them, also for a look at their foreign keys")
+		v.Warnings = append(v.Warnings, "the user sees no followed table on it: there is none, or it takes SELECT on them, also for a look at their foreign keys")
 	}
 }

@@ -208,9 +208,9 @@ func judgePosition(v *Verdict, a checkpoint.Answer, position checkpoint.Set) {
 	count := plural(a.Missing.Count(), "transaction")
 	switch a.Kind {
 	case checkpoint.OK:
-		v.Reason = fmt.Sprintf("%s, %s to send", s.Role, plural(s.Executed.Subtract(position).Count(), "transaction"))
+		v.Reason = fmt.Sprintf("%s, %s to send", s.roleWord(), plural(s.Executed.Subtract(position).Count(), "transaction"))
 		if s.Lag != nil && *s.Lag > 0 {
-			v.Reason += fmt.Sprintf(", %s behind its source", *s.Lag)
+			v.Reason += fmt.Sprintf(", %s behind its source", Span(*s.Lag))
 		}
 	case checkpoint.Behind:
 		v.set(Behind, "wait, or check its replication", "it lacks %s of the position: %s%s", count, a.Missing.Short(), held(a.Holders, "; held by"))

@@ -2,6 +2,7 @@ package source
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/tidemark/tidemark/checkpoint"
@@ -68,9 +69,16 @@ func holesText(executed checkpoint.Set) string {
 	return "; it skips " + counted(holes)
 }
 
+func (s *State) roleWord() string {
+	if s.Role == checkpoint.RoleUnknown {
+		return "role unknown"
+	}
+	return s.Role.String()
+}
+
 func (s *State) roleText() string {
 	if s.Role != checkpoint.RoleReplica {
-		return s.Role.String()
+		return s.roleWord()
 	}
 	var of []string
 	for _, id := range s.Sources {
@@ -101,10 +109,8 @@ func (s *State) filtersText() string {
 	for _, f := range append(append([]FilterRule{}, s.Applier...), s.Binlog...) {
 		all = append(all, f.String())
 	}
-	for _, n := range s.NotSeen {
-		if strings.Contains(n, "filter") || strings.Contains(n, "binlog-do-db") {
-			all = append(all, "not seen: "+n)
-		}
+	if slices.ContainsFunc(s.NotSeen, func(n string) bool { return strings.Contains(n, "filter") || strings.Contains(n, "binlog-do-db") }) {
+		all = append(all, "not all could be looked at, see the notes")
 	}
 	if len(all) == 0 {
 		return "none"
