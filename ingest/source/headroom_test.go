@@ -92,6 +92,33 @@ func TestHeadroom(t *testing.T) {
 	assert.Equal(t, KindNetwork, Classify(err))
 }
 
+// TestHeadroomHolds: a server with a short retention purges what a position lacks, and not before the time told.
+func TestHeadroomHolds(t *testing.T) {
+	t.Parallel()
+	const keeps = 4 * time.Second
+	p := testenv.MySQL(t, testenv.Args(fmt.Sprintf("--binlog-expire-logs-seconds=%d", int(keeps.Seconds()))))
+	cfg := config(t, p)
+	position := set(p.Executed(t))
+	p.Exec(t, "CREATE DATABASE shop", "FLUSH BINARY LOGS")
+	var rooms Headrooms
+	var earliest time.Time // that it may be purged
+	require.Eventually(t, func() bool {
+		s, err := Probe(t.Context(), cfg, p.Addr())
+		require.NoError(t, err)
+		h, ok, err := rooms.Of(t.Context(), cfg, s, position, time.Time{})
+		require.NoError(t, err)
+		require.True(t, ok)
+		if h.Gone {
+			return true
+		}
+		assert.LessOrEqual(t, h.Left, keeps)
+		earliest = time.Now().Add(h.Left)
+		p.Exec(t, "FLUSH BINARY LOGS") // when a server looks for what to purge
+		return false
+	}, time.Minute, 50*time.Millisecond)
+	assert.WithinRange(t, time.Now(), earliest.Add(-time.Second), earliest.Add(10*time.Second), "the server's clock has whole seconds")
+}
+
 // TestHeadroomDisturbsNoStream: the head of a file is read while a stream of the same pipeline goes on.
 func TestHeadroomDisturbsNoStream(t *testing.T) {
 	t.Parallel()
