@@ -13,7 +13,7 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// TestAlerts: examples/alerts.yaml is a Prometheus rule file, and every metric it names exists.
+// TestAlerts: examples/alerts.yaml is a Prometheus rule file, every metric it names exists, and docs/monitoring.md lists its alerts.
 func TestAlerts(t *testing.T) {
 	file, err := os.Open("../../examples/alerts.yaml")
 	require.NoError(t, err)
@@ -33,6 +33,7 @@ func TestAlerts(t *testing.T) {
 	require.NotEmpty(t, rules.Groups)
 	metrics := described()
 	seen := map[string]bool{}
+	var documented []string
 	for _, group := range rules.Groups {
 		assert.NotEmpty(t, group.Name)
 		for _, rule := range group.Rules {
@@ -44,6 +45,7 @@ func TestAlerts(t *testing.T) {
 				assert.NoError(t, err, rule.Alert)
 			}
 			assert.Contains(t, []string{"warning", "critical"}, rule.Labels["severity"], rule.Alert)
+			documented = append(documented, "`"+rule.Alert+"` | "+rule.Labels["severity"])
 			assert.NotEmpty(t, rule.Annotations["summary"], rule.Alert)
 			assert.NotEmpty(t, rule.Annotations["description"], rule.Alert)
 			assert.Equal(t, strings.Count(rule.Expr, "("), strings.Count(rule.Expr, ")"), rule.Expr)
@@ -60,4 +62,7 @@ func TestAlerts(t *testing.T) {
 			}
 		}
 	}
+	page, err := os.ReadFile("../../docs/monitoring.md")
+	require.NoError(t, err)
+	assert.Equal(t, documented, regexp.MustCompile("(?m)`Tidemark[A-Za-z]+` \\| [a-z]+").FindAllString(string(page), -1), "docs/monitoring.md has every alert, in order")
 }

@@ -241,6 +241,9 @@ func TestDocumented(t *testing.T) {
 	slices.Sort(want)
 	slices.Sort(listed)
 	assert.Equal(t, want, listed)
+	for _, kind := range kinds {
+		assert.Contains(t, string(page), "`"+kind+"`", "the kinds of errors")
+	}
 	for _, path := range []string{"/metrics", "/healthz", "--unhealthy-after"} {
 		assert.True(t, strings.Contains(string(page), path), fmt.Sprintf("docs/monitoring.md does not tell %s", path))
 	}

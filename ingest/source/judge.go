@@ -122,7 +122,11 @@ func judgeSettings(v *Verdict) {
 	switch {
 	case strings.Contains(strings.ToLower(s.Version), "mariadb"):
 		v.set(WrongSettings, "use a MySQL server", "it is MariaDB %s, whose GTIDs are of another kind", s.Version)
-	case s.GTIDMode != "ON" && s.GTIDMode != "ON_PERMISSIVE":
+	case s.GTIDMode == "ON_PERMISSIVE":
+		// A server refuses a dump by GTIDs in this mode, although every new transaction has one.
+		v.set(WrongSettings, "once Ongoing_anonymous_transaction_count is 0 on every server and replicas have caught up, SET PERSIST gtid_mode=ON on every server",
+			"gtid_mode is ON_PERMISSIVE: it sends its log by GTIDs only when it is ON")
+	case s.GTIDMode != "ON":
 		v.set(WrongSettings, "set enforce_gtid_consistency=ON, then gtid_mode to OFF_PERMISSIVE, ON_PERMISSIVE and ON, on every server in turn",
 			"gtid_mode is %s, and only GTIDs carry a position from server to server", orNone(s.GTIDMode))
 	case !s.LogBin:
@@ -135,9 +139,6 @@ func judgeSettings(v *Verdict) {
 		v.set(WrongSettings, "restart it with log_replica_updates=ON (log_slave_updates before 8.0.26)", "log_replica_updates is OFF: its log lacks what it replicates")
 	case s.ServerID == 0:
 		v.set(WrongSettings, "SET PERSIST server_id to a number of its own", "server_id is 0: it serves no replicas")
-	}
-	if s.GTIDMode == "ON_PERMISSIVE" {
-		v.Warnings = append(v.Warnings, "gtid_mode is ON_PERMISSIVE: a transaction without a GTID in its log ends the stream")
 	}
 	if !s.LogReplica && s.Role == checkpoint.RoleUnknown {
 		v.Warnings = append(v.Warnings, "log_replica_updates is OFF: were it a replica, its log would lack what it replicates")
@@ -229,11 +230,11 @@ func judgePosition(v *Verdict, a checkpoint.Answer, position checkpoint.Set) {
 			advice = "use " + strings.Join(a.Holders, " or ") + ", which still has them"
 		}
 		if !a.Meant.IsEmpty() {
-			advice = "a position means everything before it; if what lies before was read too, the set meant is " + a.Meant.Short() + " (tidemark checkpoint)"
+			advice = "a position means everything before it; if what lies before was read too, the set meant is " + a.Meant.Short() + ": give that to --start"
 		}
-		v.set(Purged, advice, "it has thrown away %s that are not in the position: %s", count, a.Missing.Short())
+		v.set(Purged, advice, "it has purged %s that the position lacks: %s", count, a.Missing.Short())
 	case checkpoint.Diverged:
-		why := "and can no longer get them"
+		why := "which it can no longer get"
 		if a.Own {
 			why = "although it committed them once: it was restored, or failed over while behind"
 		}
