@@ -32,6 +32,8 @@ type sink struct {
 	changes merge.Changes
 	rows    int
 
+	high *checkpoint.Set // while the table is loaded: what a row that was read may show
+
 	committed time.Time // of the last commit, on our clock
 	commits   int       // with changes, since the table was opened
 	compactor *compactor
@@ -55,6 +57,7 @@ type point struct {
 	file     string
 	position uint64
 	time     time.Time // source commit time of the last transaction
+	pending  checkpoint.Set
 }
 
 // job is what the loop hands to the flusher: rows to write and, unless they belong to a transaction whose end is
@@ -108,7 +111,7 @@ func flush(ctx context.Context, j job, observe func(Event)) error {
 				switch {
 				case s.pending():
 					return s.commit(ctx, j.point, time.Now(), observe)
-				case j.force || time.Since(s.committed) >= j.idle:
+				case j.force || time.Since(s.committed) >= j.idle || s.promotes(j.point):
 					return s.mark(ctx, j.point, observe)
 				}
 				return nil
@@ -164,14 +167,18 @@ func (s *sink) commit(ctx context.Context, p *point, started time.Time, observe 
 	}
 	files := s.files
 	s.files = nil // they may be the table's from here on, whatever is reported: nobody may drop them
+	promote := s.promotes(p)
 	err = s.persist(ctx, func() error {
-		return s.table.Commit(ctx, lake.Commit{Add: files, Delete: s.delta.Delete, Record: record})
+		return s.table.Commit(ctx, lake.Commit{Add: files, Delete: s.delta.Delete, Record: record, Promote: promote})
 	})
 	if err != nil {
 		return fmt.Errorf("%s: commit: %w", s.name, err)
 	}
 	deletes := s.deletes()
 	s.record, s.committed = record, time.Now()
+	if promote {
+		s.live()
+	}
 	took := s.committed.Sub(started)
 	s.log.Info("committed", "table", s.name, "changes", s.changes.Total(), "rows", s.rows, "deletes", deletes, "files", len(files), "took", took.Round(time.Millisecond))
 	c := Commit{
@@ -247,10 +254,17 @@ func (s *sink) mark(ctx context.Context, p *point, observe func(Event)) error {
 		observe(Mark{s.name, s.record})
 		return nil
 	}
-	if err := s.persist(ctx, func() error { return s.table.SetCheckpoint(ctx, record) }); err != nil {
+	set, promote := s.table.SetCheckpoint, s.promotes(p)
+	if promote {
+		set = s.table.Promote
+	}
+	if err := s.persist(ctx, func() error { return set(ctx, record) }); err != nil {
 		return fmt.Errorf("%s: record the position: %w", s.name, err)
 	}
 	s.record, s.committed = record, time.Now()
+	if promote {
+		s.live()
+	}
 	observe(Mark{s.name, record})
 	return nil
 }
@@ -264,13 +278,17 @@ func (s *sink) next(p *point) checkpoint.Record {
 	if !p.time.IsZero() {
 		r.Time = p.time
 	}
+	if s.promotes(p) {
+		r.State, r.Load = checkpoint.StateLive, nil
+	}
 	return r
 }
 
 // judge looks at the contradictions the batch met. A table that was followed from a point and never loaded lacks rows
-// by nature; in any other they mean that lake and source differ. It returns how many mean that.
+// by nature, and one that is loaded has rows that come again; in any other they mean that lake and source differ. It
+// returns how many mean that.
 func (s *sink) judge(r *checkpoint.Record) (contradictions int, err error) {
-	if s.delta.AnomalyCount == 0 || r.State == checkpoint.StatePartial {
+	if s.delta.AnomalyCount == 0 || r.State == checkpoint.StatePartial || s.high != nil {
 		return 0, nil
 	}
 	for _, a := range s.delta.Anomalies {

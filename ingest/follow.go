@@ -17,7 +17,7 @@ var errAgain = errors.New("start again from the last commit")
 // delivery is what the reader hands to the loop: a transaction, a heartbeat (nil transaction), or the end of the stream.
 type delivery struct {
 	tx      *source.Transaction
-	pending checkpoint.Set // with a heartbeat: prepared XA transactions, which the source counts as executed
+	pending checkpoint.Set // prepared XA transactions, which the source counts as executed
 	err     error
 }
 
@@ -41,6 +41,10 @@ type loop struct {
 	reached  checkpoint.Set     // what the source had at the start
 	caughtUp bool               // all of it is applied
 	ready    []rewritten        // to be published between two commits
+
+	loader   *loader     // of tables that are not in the loop yet; nil in the loop of a session
+	session  *session    // of the loader, when this is its loop
+	boarders []*boarding // sessions that want to join
 }
 
 // run follows until the stop context ends (nil), the target is committed (nil), or something fails. hard ends what a
@@ -48,6 +52,9 @@ type loop struct {
 func (l *loop) run(stop, hard context.Context) error {
 	defer l.abandon(hard)
 	for {
+		if err := l.park(stop); err != nil {
+			return err
+		}
 		stream, err := l.connect(stop, l.applied)
 		if err != nil {
 			if stop.Err() != nil {
@@ -82,7 +89,7 @@ func (l *loop) follow(stop, hard context.Context, stream *source.Stream) error {
 		for {
 			tx, err := stream.Next(reading)
 			d := delivery{tx: tx, err: err}
-			if tx == nil && err == nil {
+			if err == nil {
 				d.pending = stream.Pending()
 			}
 			select {
@@ -98,9 +105,18 @@ func (l *loop) follow(stop, hard context.Context, stream *source.Stream) error {
 	due := time.NewTimer(time.Until(l.cutAt))
 	defer due.Stop()
 	for {
+		requests, request := l.session.requests()
 		select {
 		case <-stop.Done():
 			return nil
+		case requests <- request:
+			l.session.heard()
+		case applied := <-l.session.answer():
+			l.session.boards(applied)
+		case n := <-l.loader.heard():
+			if err := l.hear(n); err != nil {
+				return err
+			}
 		case d := <-incoming:
 			if d.err != nil {
 				return d.err
@@ -121,6 +137,7 @@ func (l *loop) follow(stop, hard context.Context, stream *source.Stream) error {
 		case <-due.C:
 		}
 		if !l.open {
+			l.board(stop)
 			done, err := l.maybeCut(hard)
 			if err != nil || done {
 				return err
@@ -245,13 +262,16 @@ func (l *loop) giveUp(t *table, why error) {
 
 // maybeCut commits when it is time to, and reports whether the pipeline has reached its end.
 func (l *loop) maybeCut(ctx context.Context) (done bool, err error) {
+	if l.session != nil {
+		return l.session.cut(ctx, l)
+	}
 	if !l.caughtUp && l.applied.Contains(l.reached.Subtract(l.pending)) {
 		if err := l.createQuiet(ctx); err != nil {
 			return false, err
 		}
 		l.caughtUp = true
 	}
-	reached := l.Until.set() && l.applied.Contains(l.target.Subtract(l.pending))
+	reached := l.Until.set() && !l.loads() && l.applied.Contains(l.target.Subtract(l.pending))
 	full := l.held >= l.batchBytes()
 	if !reached && !full && time.Now().Before(l.cutAt) {
 		return false, nil
@@ -272,8 +292,9 @@ func (l *loop) maybeCut(ctx context.Context) (done bool, err error) {
 // job cuts every batch at the transactions applied so far.
 func (l *loop) job(force bool) job {
 	j := job{force: force, idle: l.IdleInterval, rewrites: l.takeReady(), point: &point{
-		sets: map[*sink]checkpoint.Set{}, server: l.serverUUID, file: l.last.File, position: l.last.Position, time: l.last.Time,
+		sets: map[*sink]checkpoint.Set{}, server: l.serverUUID, file: l.last.File, position: l.last.Position, time: l.last.Time, pending: l.pending,
 	}}
+	l.loader.pass(l.applied)
 	for _, t := range l.tables {
 		if t.stopped != nil || t.sink == nil {
 			continue

@@ -30,6 +30,8 @@ func (p *progress) note(e Event) {
 		p.tables[e.Table] = e.Record
 	case Mark:
 		p.tables[e.Table] = e.Record
+	case Gone:
+		delete(p.tables, e.Table)
 	case Begin:
 		p.after, p.begun = e.After.Clone(), true
 		select {

@@ -10,9 +10,10 @@ import (
 // StartKind says where a table without a checkpoint begins.
 type StartKind uint8
 
-// The starting points of CONTRACT.md that need no initial load.
+// The starting points.
 const (
-	StartEarliest StartKind = iota // everything the servers still have
+	StartInitial  StartKind = iota // a load of the table as it is
+	StartEarliest                  // everything the servers still have
 	StartLatest                    // what comes from now on
 	StartGTID                      // what is not in a given GTID set
 )
@@ -23,9 +24,11 @@ type Start struct {
 	Set  checkpoint.Set // for StartGTID
 }
 
-// ParseStart reads a starting point: "earliest", "latest" or "gtid:SET".
+// ParseStart reads a starting point: "initial", "earliest", "latest" or "gtid:SET".
 func ParseStart(s string) (Start, error) {
 	switch {
+	case s == "initial":
+		return Start{Kind: StartInitial}, nil
 	case s == "earliest":
 		return Start{Kind: StartEarliest}, nil
 	case s == "latest":
@@ -37,7 +40,7 @@ func ParseStart(s string) (Start, error) {
 		}
 		return Start{Kind: StartGTID, Set: set}, nil
 	}
-	return Start{}, fmt.Errorf("starting point %q: expected earliest, latest or gtid:SET", s)
+	return Start{}, fmt.Errorf("starting point %q: expected initial, earliest, latest or gtid:SET", s)
 }
 
 func (s Start) String() string {
@@ -46,8 +49,10 @@ func (s Start) String() string {
 		return "latest"
 	case StartGTID:
 		return "gtid:" + s.Set.String()
-	default:
+	case StartEarliest:
 		return "earliest"
+	default:
+		return "initial"
 	}
 }
 

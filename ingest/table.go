@@ -27,13 +27,15 @@ type table struct {
 	set   checkpoint.Set
 	ahead bool
 
-	complete bool  // everything that ever happened to it was followed
-	stopped  error // why the table is not followed any more
+	loading  bool           // it is loaded, and not the loop's yet
+	high     checkpoint.Set // in the loop of a load: what rows that were read may show
+	complete bool           // everything that ever happened to it was followed
+	stopped  error          // why the table is not followed any more
 }
 
 // takes reports whether a transaction concerns the table: it is followed, and does not hold the transaction already.
 func (t *table) takes(g checkpoint.GTID) bool {
-	return t.stopped == nil && (!t.ahead || !t.set.ContainsGTID(g))
+	return t.stopped == nil && !t.loading && (!t.ahead || !t.set.ContainsGTID(g))
 }
 
 // apply decodes the rows of one event into the batch.

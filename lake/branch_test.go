@@ -57,7 +57,7 @@ func TestLoadBranch(t *testing.T) {
 				}
 			}
 			for round := range int64(2) {
-				before := []string{"[[0 "+server.Null+"]]", "[[3 6]]"}[round]
+				before := []string{"[[0 " + server.Null + "]]", "[[3 6]]"}[round]
 				if err := b.table.StartLoad(t.Context(), record(checkpoint.StateLoading)); err != nil {
 					t.Fatal(err)
 				}
@@ -94,7 +94,7 @@ func TestLoadBranch(t *testing.T) {
 			if err := b.table.Promote(t.Context(), record(checkpoint.StateLive)); err != nil {
 				t.Fatal(err)
 			}
-			sees("[[0 "+server.Null+"]]")
+			sees("[[0 " + server.Null + "]]")
 			if err := b.commit([]*lake.NewFile{b.write([]int64{8}, 8)}, nil); err != nil {
 				t.Fatal(err)
 			}

@@ -36,9 +36,6 @@ func (a *app) ingestCommand() *cobra.Command {
 			if o.Source, o.Tables, err = a.openSource(); err != nil {
 				return err
 			}
-			if start == "" {
-				return usageError{fmt.Errorf("--start is missing: earliest, latest or gtid:SET, for tables without a checkpoint")}
-			}
 			if o.Start, err = ingest.ParseStart(start); err != nil {
 				return usageError{err}
 			}
@@ -97,7 +94,10 @@ func (a *app) ingestCommand() *cobra.Command {
 	f := c.Flags()
 	a.sourceFlags(f)
 	a.lakeFlags(f)
-	f.StringVar(&start, "start", "", "where a table without a checkpoint begins: `earliest, latest or gtid:SET`")
+	f.StringVar(&start, "start", "initial", "where a table without a checkpoint begins: `initial, earliest, latest or gtid:SET`; initial loads it first")
+	f.IntVar(&o.LoadWorkers, "load-workers", 0, "connections that read a table at once (default: 4, fewer with little --memory)")
+	f.Int64Var(&o.LoadRate, "load-rate", 0, "`rows` a second that loads read at most; 0: no limit")
+	f.IntVar(&o.LoadRange, "load-range", 0, "`rows` that are read at once; 0: as many as make a data file of good size")
 	f.StringVar(&until, "until", "", "stop, with exit code 0, once every table's checkpoint holds it: `caught-up or gtid:SET`")
 	f.DurationVar(&o.CommitInterval, "commit-interval", 10*time.Second, "time between commits")
 	f.DurationVar(&o.IdleInterval, "checkpoint-idle-interval", 5*time.Minute, "a table without changes records its position this often")
