@@ -232,17 +232,20 @@ func (w *loadWorker) read(ctx context.Context, of task) error {
 		w.hang(ctx)
 		w.reader, w.of, w.fork = snapshot.NewReader(memory.DefaultAllocator, w.conn, t.source), t, t.table.Fork()
 	}
+	w.Logger.Debug("reading a range", "table", t.name, "range", of.part.String(), "server", w.conn.Host())
 	c := chunk{task: of}
 	if err := w.copy(ctx, &c); err != nil {
 		t.read.Add(-c.rows)
 		return err
 	}
-	w.waiting = append(w.waiting, c)
 	after, err := w.conn.Position(ctx)
 	if err != nil {
+		t.read.Add(-c.rows)
+		w.discard(ctx, c.files)
 		return err
 	}
-	w.waiting[len(w.waiting)-1].owned = after.Owned
+	c.owned = after.Owned
+	w.waiting = append(w.waiting, c)
 	w.finish(after)
 	return nil
 }

@@ -183,17 +183,24 @@ func (s *session) replay(ctx, hard context.Context) error {
 		return nil
 	}
 	l := &loop{pipeline: s.pipeline, tables: map[string]*table{}, cutAt: time.Now().Add(s.CommitInterval), session: s}
-	for i, t := range s.tables {
+	for _, t := range s.tables {
 		ts, err := s.toReplay(ctx, t)
+		if errors.Is(err, merge.ErrTwice) {
+			s.startOver(ctx, t.name, err)
+			continue
+		}
 		if err != nil {
 			return err
 		}
 		l.tables[t.name] = ts
-		if i == 0 {
+		if len(l.tables) == 1 {
 			l.applied = ts.set.Clone()
 		} else {
 			l.applied = l.applied.Intersect(ts.set)
 		}
+	}
+	if len(l.tables) == 0 {
+		return nil
 	}
 	s.Logger.Info("replaying", "tables", len(l.tables), "after", l.applied.Short())
 	err := l.run(ctx, hard)

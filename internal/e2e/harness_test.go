@@ -232,11 +232,12 @@ func until(t testing.TB, what string, ok func() (bool, string)) {
 type record struct {
 	Table      string `json:"table"`
 	Checkpoint struct {
-		Pipeline   string `json:"pipeline"`
-		Epoch      int64  `json:"epoch"`
-		GTIDSet    string `json:"gtid_set"`
-		ServerUUID string `json:"server_uuid"`
-		State      string `json:"state"`
+		Pipeline   string          `json:"pipeline"`
+		Epoch      int64           `json:"epoch"`
+		GTIDSet    string          `json:"gtid_set"`
+		ServerUUID string          `json:"server_uuid"`
+		State      string          `json:"state"`
+		Load       json.RawMessage `json:"load"`
 	} `json:"checkpoint"`
 }
 

@@ -1,9 +1,21 @@
 package e2e
 
 import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
 	"testing"
+	"time"
 
+	"github.com/tidemark/tidemark/ingest"
+	"github.com/tidemark/tidemark/ingest/snapshot"
 	"github.com/tidemark/tidemark/internal/testenv"
+	"github.com/tidemark/tidemark/internal/testenv/server"
 )
 
 // startLoading starts `tidemark ingest` that loads what the lake does not have, in small ranges.
@@ -52,4 +64,174 @@ func TestLoadUnderWrites(t *testing.T) {
 			}
 		})
 	}
+}
+
+// many makes app.big with rows of growing ids, with gaps.
+func many(t testing.TB, s *testenv.Server, rows int) {
+	t.Helper()
+	s.Exec(t, `CREATE DATABASE IF NOT EXISTS app; CREATE TABLE app.big (id INT UNSIGNED NOT NULL PRIMARY KEY, n BIGINT NOT NULL, note VARCHAR(100)) DEFAULT CHARSET=utf8mb4`)
+	s.Exec(t, fmt.Sprintf(`SET SESSION cte_max_recursion_depth = %d; INSERT INTO app.big WITH RECURSIVE x (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM x WHERE i < %d) SELECT i * 7 + (i > %d) * 100000000, i, CONCAT('row ', i) FROM x`, rows, rows, rows/2))
+}
+
+var bigTable = map[string]string{"big": "id"}
+
+// changing changes rows of app.big all over the table, their keys too, until the returned function is called.
+func changing(t testing.TB, s *testenv.Server, rows int, seed uint64) (stop func()) {
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	rng := rand.New(rand.NewPCG(seed, 1))
+	session := s.Session(t, "app")
+	go func() {
+		defer close(done)
+		for ctx.Err() == nil {
+			id := rng.IntN(rows) * 7
+			if rng.IntN(2) == 0 {
+				id += 100000000
+			}
+			sql := []string{
+				fmt.Sprintf("UPDATE big SET n = n + 1, note = NULL WHERE id BETWEEN %d AND %d", id, id+rng.IntN(200)),
+				fmt.Sprintf("DELETE FROM big WHERE id BETWEEN %d AND %d", id, id+rng.IntN(30)),
+				fmt.Sprintf("INSERT IGNORE INTO big VALUES (%d, 1, 'new'), (%d, 2, 'new')", id, rng.IntN(1<<31)),
+				fmt.Sprintf("UPDATE IGNORE big SET id = id + %d WHERE id BETWEEN %d AND %d ORDER BY id DESC", []int{1, 7, 50000000}[rng.IntN(3)], id, id+70),
+			}[rng.IntN(4)]
+			if err := session.Exec(sql); err != nil {
+				t.Errorf("%s: %v", sql, err)
+				return
+			}
+		}
+	}()
+	stop = func() {
+		cancel()
+		<-done
+	}
+	t.Cleanup(stop)
+	return stop
+}
+
+// progress is the recorded progress of a load; ok is false when none is under way.
+func (p *place) progress(t testing.TB, table string) (progress ingest.LoadProgress, ok bool) {
+	t.Helper()
+	c := p.checkpoints(t)[table].Checkpoint
+	if c.State != "loading" {
+		return progress, false
+	}
+	if err := json.Unmarshal(c.Load, &progress); err != nil {
+		t.Fatalf("progress of %s: %v", table, err)
+	}
+	return progress, true
+}
+
+var begun = regexp.MustCompile(`msg="reading a range" table=app\.big range="?(\S+?)"? server=(\S+)`)
+
+// begins are the keys at which ranges of app.big that a program read began, 0 for the first range.
+func (p *tidemark) begins() (keys []int) {
+	for _, m := range begun.FindAllStringSubmatch(p.text(), -1) {
+		from, _, _ := strings.Cut(m[1], "..")
+		key, _ := strconv.Atoi(strings.Trim(from, "()"))
+		keys = append(keys, key)
+	}
+	return keys
+}
+
+func firstKey(b snapshot.Bound) int {
+	if len(b) == 0 {
+		return 0
+	}
+	key, _ := strconv.Atoi(b[0])
+	return key
+}
+
+// TestLoadResumes kills the program at random moments of a load, and starts it again with the servers in another order:
+// what is finished is not read again, and in the end the lake equals the source. In the last run the server of a range dies.
+func TestLoadResumes(t *testing.T) {
+	const rows, kills = 30_000, 9
+	rng := rand.New(rand.NewPCG(3, 3))
+	cluster := testenv.Topology(t, 2)
+	many(t, cluster.Primary, rows)
+	cluster.Sync(t)
+	servers := cluster.Servers()
+	var proxies []*testenv.Proxy
+	for _, s := range servers {
+		proxies = append(proxies, s.Proxy(t))
+	}
+	shuffled := func() string {
+		var hosts []string
+		for _, i := range rng.Perm(len(proxies)) {
+			hosts = append(hosts, proxies[i].Addr())
+		}
+		return fmt.Sprintf("mysql://%s:%s@%s/", server.User, server.Password, strings.Join(hosts, ","))
+	}
+	stop := changing(t, cluster.Primary, rows, 5)
+	lake := localLake(t)
+	run := func() *tidemark {
+		return startLoading(t, lake, shuffled(), "--load-rate", "4000", "--log-level", "debug")
+	}
+	read := lake.byDuckDB(t)
+	var before ingest.LoadProgress
+	resumed := 0
+	check := func(p *tidemark) {
+		t.Helper()
+		for _, key := range p.begins() {
+			next, open := -1, slices.ContainsFunc(before.Open, func(r snapshot.Range) bool { return firstKey(r.From) == key })
+			if before.Next != nil {
+				next = firstKey(before.Next)
+			}
+			if !open && (before.Split || key < next) {
+				t.Fatalf("the range from %d was read again; recorded were %+v\n%s", key, before, p.text())
+			}
+		}
+	}
+	for i := range kills {
+		p := run()
+		if i >= kills/3 { // while rows are read, not before
+			p.waitForLog("msg=loaded")
+		}
+		select {
+		case <-time.After(time.Duration(rng.IntN(400)) * time.Millisecond): // a random moment
+		case <-p.exited:
+			t.Fatalf("it ended by itself:\n%s", p.text())
+		}
+		p.kill()
+		check(p)
+		progress, loading := lake.progress(t, "big")
+		if !loading {
+			continue // not even created yet
+		}
+		if progress.Rows < before.Rows || progress.Ranges < before.Ranges {
+			t.Fatalf("the load went from %+v back to %+v", before, progress)
+		}
+		if progress.Ranges > before.Ranges {
+			resumed++
+		}
+		before = progress
+		if got := fmt.Sprint(read(t, "big", "SELECT count(*) FROM %s")); got != "[[0]]" {
+			t.Fatalf("readers see %s rows of a table that is not loaded", got)
+		}
+	}
+	if resumed < 3 {
+		t.Errorf("only %d of %d kills came between ranges", resumed, kills)
+	}
+	if before.Split {
+		t.Fatal("the load was through before the last run")
+	}
+	p := run()
+	var used *testenv.Proxy
+	until(t, "a range is read", func() (bool, string) {
+		m := begun.FindStringSubmatch(p.text())
+		if m == nil {
+			return false, p.text()
+		}
+		used = proxies[slices.IndexFunc(proxies, func(x *testenv.Proxy) bool { return x.Addr() == m[2] })]
+		return true, ""
+	})
+	used.Cut(t)
+	p.waitForLog("reading a table: ")
+	p.waitForLog("loaded table joins the stream")
+	check(p)
+	used.Heal(t)
+	stop()
+	p.stop()
+	cluster.Sync(t)
+	catchUp(t, lake, shuffled(), "--start", "initial", "--strict")
+	equalTables(t, cluster.Primary, read, bigTable)
 }
