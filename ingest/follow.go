@@ -45,6 +45,7 @@ type loop struct {
 	loader   *loader     // of tables that are not in the loop yet; nil in the loop of a session
 	session  *session    // of the loader, when this is its loop
 	boarders []*boarding // sessions that want to join
+	parting  []wanted    // tables to be loaded again
 }
 
 // run follows until the stop context ends (nil), the target is committed (nil), or something fails. hard ends what a
@@ -56,6 +57,13 @@ func (l *loop) run(stop, hard context.Context) error {
 			return err
 		}
 		stream, err := l.connect(stop, l.applied)
+		if errors.Is(err, errParted) {
+			if err := l.part(hard); err != nil {
+				return err
+			}
+			l.applied = l.common()
+			continue
+		}
 		if err != nil {
 			if stop.Err() != nil {
 				return l.stop(hard)
@@ -137,7 +145,10 @@ func (l *loop) follow(stop, hard context.Context, stream *source.Stream) error {
 		case <-due.C:
 		}
 		if !l.open {
-			l.board(stop)
+			if err := l.part(hard); err != nil {
+				return err
+			}
+			l.board(stop, false)
 			done, err := l.maybeCut(hard)
 			if err != nil || done {
 				return err

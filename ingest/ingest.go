@@ -51,6 +51,8 @@ type Options struct {
 	LoadRange      int           // rows of a range; 0: as many as make a data file
 	Memory         int64         // bytes the batches and the files being written may hold; default 1 GiB
 	FormatVersion  int           // of new tables: 3 (default) or 2
+	OnPurged       Policy        // when no server has any more what tables lack; default GiveUp
+	OnDiverged     Policy        // when tables have what no server has any more; default GiveUp
 	Strict         bool          // stop at the first sign that lake and source differ
 
 	// Compact says when data files are rewritten beside the stream; nil: never. A rewrite takes a core at most, and a
@@ -66,6 +68,17 @@ type Options struct {
 	// Observer is told what happens; may be nil. It is called by several goroutines at once, and must return soon.
 	Observer func(Event)
 }
+
+// Policy says what to do about tables that cannot be followed on exactly.
+type Policy string
+
+// The policies: end with *source.NoServerError, or load the tables again.
+const (
+	GiveUp Policy = "stop"
+	Reload Policy = "reload"
+)
+
+func (p Policy) valid() bool { return p == GiveUp || p == Reload }
 
 // compactMemory is the least memory that a rewrite is given to read its inputs.
 const compactMemory = 64 << 20
@@ -99,6 +112,7 @@ func (o *Options) EnsureDefaults() {
 	if o.LoadWorkers == 0 {
 		o.LoadWorkers = int(min(max(o.Memory/loadMemory, 1), 4))
 	}
+	o.OnPurged, o.OnDiverged = cmp.Or(o.OnPurged, GiveUp), cmp.Or(o.OnDiverged, GiveUp)
 	if o.FormatVersion == 0 {
 		o.FormatVersion = 3
 	}
@@ -128,6 +142,8 @@ func (o *Options) Validate() error {
 		return fmt.Errorf("probe interval %s: it cannot be negative", o.ProbeInterval)
 	case o.RetentionWarning < 0:
 		return fmt.Errorf("retention warning %s: it cannot be negative", o.RetentionWarning)
+	case !o.OnPurged.valid() || !o.OnDiverged.valid():
+		return fmt.Errorf("what to do when tables cannot be followed on: %q, %q: it is stop or reload", o.OnPurged, o.OnDiverged)
 	case o.LoadWorkers < 0 || o.LoadRate < 0 || o.LoadRange < 0:
 		return fmt.Errorf("load workers %d, rate %d, range %d: they cannot be negative", o.LoadWorkers, o.LoadRate, o.LoadRange)
 	case o.Memory < minMemory:

@@ -28,19 +28,21 @@ import (
 // load_read.go      ranges read over several connections
 // load_write.go     rows of a range into sorted data files
 // load_join.go      loaded tables become the loop's
+// load_again.go     tables of the loop that are loaded again
 // load_progress.go  what is recorded
 // load_rate.go      --load-rate
 
 // loader loads tables beside the loop, a session of tables after the other.
 type loader struct {
-	options Options
-	epochs  map[string]int64 // writer epochs of tables being loaded
-	again   map[string]error // tables whose load is to begin anew, and why
-	tries   map[string]int   // how often it began anew
-	rate    *rate
+	options  Options
+	followed *progress        // of the loop
+	epochs   map[string]int64 // writer epochs of tables being loaded
+	again    map[string]error // tables whose load is to begin anew, and why
+	tries    map[string]int   // how often it began anew
+	rate     *rate
 
 	mu     sync.Mutex
-	queue  []string
+	queue  []wanted
 	wake   chan struct{}
 	news   chan news // to the loop
 	ended  chan struct{}
@@ -48,11 +50,18 @@ type loader struct {
 	at     atomic.Pointer[checkpoint.Set] // what the loop had applied at its last cut
 }
 
+// wanted is a table to be loaded.
+type wanted struct {
+	name string
+	why  error // it is to be loaded anew; nil: go on with what there is
+}
+
 // news is what the loader tells the loop.
 type news struct {
 	boarding *boarding
 	table    string // is not loaded,
 	why      error  // because of this; nil: it does not exist any more
+	reload   error  // the table is to be loaded again, because of this
 	fatal    error  // for the whole pipeline
 }
 
@@ -72,28 +81,34 @@ func (p *pipeline) newLoader() *loader {
 		}
 	}
 	return &loader{
-		options: o, epochs: p.loadEpochs, again: map[string]error{}, tries: map[string]int{}, rate: &rate{perSecond: o.LoadRate},
+		options: o, followed: p.progress, epochs: p.loadEpochs, again: map[string]error{}, tries: map[string]int{}, rate: &rate{perSecond: o.LoadRate},
 		wake: make(chan struct{}, 1), news: make(chan news), ended: make(chan struct{}),
 	}
 }
 
-// want asks for a table to be loaded.
-func (d *loader) want(name string) {
+// want asks for a table to be loaded, anew if there is a reason.
+func (d *loader) want(name string, anew error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if !slices.Contains(d.queue, name) {
-		d.queue = append(d.queue, name)
-	}
+	d.queue = append(d.queue, wanted{name, anew})
 	select {
 	case d.wake <- struct{}{}:
 	default:
 	}
 }
 
-func (d *loader) next() []string {
+// next adds the tables that are wanted to names.
+func (d *loader) next(names []string) []string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	names := d.queue
+	for _, w := range d.queue {
+		if !slices.Contains(names, w.name) {
+			names = append(names, w.name)
+		}
+		if w.why != nil {
+			d.again[w.name] = w.why
+		}
+	}
 	d.queue = nil
 	return names
 }
@@ -104,7 +119,7 @@ func (d *loader) run(ctx, hard context.Context) {
 	retry := newBackOff()
 	var names []string
 	for {
-		if names = append(names, d.next()...); len(names) == 0 {
+		if names = d.next(names); len(names) == 0 {
 			retry.Reset()
 			select {
 			case <-d.wake:

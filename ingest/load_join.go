@@ -156,6 +156,8 @@ func (l *loop) hear(n news) error {
 		return n.fatal
 	case n.boarding != nil:
 		l.boarders = append(l.boarders, n.boarding)
+	case n.reload != nil:
+		l.parting = append(l.parting, wanted{n.table, n.reload})
 	case t == nil || !t.loading:
 	case n.why == nil:
 		l.Logger.Info("a table to be loaded is not in the source any more", "table", n.table)
@@ -169,17 +171,18 @@ func (l *loop) hear(n news) error {
 	return nil
 }
 
-// board takes loaded tables in, between two transactions.
-func (l *loop) board(stop context.Context) {
+// board takes loaded tables in, between two transactions. A parked loop has no stream, and begins where they are.
+func (l *loop) board(stop context.Context, parked bool) {
 	for _, b := range l.boarders {
+		fresh := parked && !l.follows()
 		applied := l.applied.Clone()
-		if !l.follows() {
+		if fresh {
 			applied = checkpoint.Set{}
 		}
 		b.applied <- applied
 		select {
 		case tables := <-b.tables:
-			l.adopt(tables)
+			l.adopt(tables, fresh)
 		case <-stop.Done():
 			return
 		}
@@ -187,11 +190,14 @@ func (l *loop) board(stop context.Context) {
 	l.boarders = nil
 }
 
-// adopt makes loaded tables the loop's own.
-func (l *loop) adopt(tables []*table) {
-	for _, t := range tables {
-		if !l.follows() {
+// adopt makes loaded tables the loop's own. With fresh, it goes on from what all of them have.
+func (l *loop) adopt(tables []*table, fresh bool) {
+	for i, t := range tables {
+		switch {
+		case fresh && i == 0:
 			l.applied = t.set.Clone()
+		case fresh:
+			l.applied = l.applied.Intersect(t.set)
 		}
 		t.sink.compactor = l.compactor
 		l.tables[t.name], l.epochs[t.name] = t, t.sink.record.Epoch
@@ -232,7 +238,7 @@ func (l *loop) park(stop context.Context) error {
 			if err := l.hear(n); err != nil {
 				return err
 			}
-			l.board(stop)
+			l.board(stop, true)
 		}
 	}
 	return nil

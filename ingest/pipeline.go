@@ -104,8 +104,11 @@ func (p *pipeline) once(ctx, hard context.Context) error {
 	}
 	loading, endLoading := context.WithCancel(ctx)
 	go l.loader.run(loading, hard)
+	var requests sync.WaitGroup
+	requests.Go(func() { l.loader.requests(loading) })
 	defer func() {
 		endLoading()
+		requests.Wait()
 		<-l.loader.ended
 	}()
 	if err := l.run(ctx, hard); err != nil {
@@ -158,7 +161,7 @@ func (p *pipeline) openTables(ctx context.Context, l *loop) error {
 		}
 		l.tables[t.name] = t
 		if t.loading {
-			l.loader.want(t.name)
+			l.loader.want(t.name, t.reload)
 		}
 	}
 	return nil
@@ -181,6 +184,9 @@ func (p *pipeline) openTable(ctx context.Context, id catalog.Identifier) (*table
 	}
 	if record.State == checkpoint.StateLoading {
 		return &table{name: name, loading: true}, nil
+	}
+	if lt.LoadRequest() != "" {
+		return &table{name: name, loading: true, reload: errRequested}, nil
 	}
 	if err := p.takeOver(ctx, name, lt); err != nil {
 		return nil, err
@@ -233,7 +239,7 @@ func (p *pipeline) begin(ctx context.Context, l *loop) error {
 		}
 		if p.Start.Kind == StartInitial {
 			l.tables[full] = &table{name: full, loading: true}
-			l.loader.want(full)
+			l.loader.want(full, nil)
 		} else {
 			l.tables[full] = &table{name: full, set: start, ahead: true, complete: start.IsEmpty()}
 		}
@@ -304,6 +310,9 @@ func (l *loop) connect(ctx context.Context, from checkpoint.Set) (*source.Stream
 		}
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
+		}
+		if l.reloads(ctx, servers, err) {
+			return nil, errParted
 		}
 		if !source.CanPass(err) || l.gaveUp() {
 			return nil, fatal(err)

@@ -67,3 +67,16 @@ func (p *progress) position() (set checkpoint.Set, since time.Time, known bool) 
 	}
 	return set, since, true
 }
+
+// names are the lake's tables that are followed, and not being loaded.
+func (p *progress) names() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var names []string
+	for name, r := range p.tables {
+		if r.State != checkpoint.StateLoading {
+			names = append(names, name)
+		}
+	}
+	return names
+}

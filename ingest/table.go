@@ -28,6 +28,7 @@ type table struct {
 	ahead bool
 
 	loading  bool           // it is loaded, and not the loop's yet
+	reload   error          // why it is loaded again
 	high     checkpoint.Set // in the loop of a load: what rows that were read may show
 	complete bool           // everything that ever happened to it was followed
 	stopped  error          // why the table is not followed any more

@@ -27,7 +27,7 @@ func (l *loop) table(db, name string) *table {
 		l.tables[full] = t
 		if l.Start.Kind == StartInitial {
 			t.loading = true
-			l.loader.want(full)
+			l.loader.want(full, nil)
 		}
 	}
 	return t

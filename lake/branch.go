@@ -3,7 +3,10 @@ package lake
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"strconv"
+	"time"
 
 	"github.com/apache/iceberg-go/table"
 
@@ -49,6 +52,62 @@ func (t *Table) Promote(ctx context.Context, r checkpoint.Record) error {
 		return err
 	}
 	return t.Commit(ctx, Commit{Record: r, Promote: true})
+}
+
+// loadRequestKey is the table property by which somebody asks the table's writer to load it again. StartLoad takes it away.
+const loadRequestKey = "tidemark.load-request"
+
+// RequestLoad asks the table's writer to load it again; id tells requests apart. It changes nothing else, so whoever
+// writes the table goes on.
+func (t *Table) RequestLoad(ctx context.Context, id string) error {
+	var last error
+	for range attempts {
+		if t.LoadRequest() == id {
+			return nil
+		}
+		doc := t.doc.clone()
+		properties, err := doc.properties()
+		if err != nil {
+			return err
+		}
+		properties[loadRequestKey] = id
+		err = errors.Join(doc.logVersion(t.lake.Catalog.MetadataURI(t.id, t.version.N)), doc.set("properties", properties),
+			doc.set("last-updated-ms", max(time.Now().UnixMilli(), t.updated+1)))
+		if err != nil {
+			return fmt.Errorf("%s: %w", t.id, err)
+		}
+		_, last = t.lake.Catalog.Swap(ctx, t.version, doc.bytes())
+		if _, err := t.Refresh(ctx); err != nil {
+			return errors.Join(last, err)
+		}
+	}
+	if t.LoadRequest() == id {
+		return nil
+	}
+	return fmt.Errorf("%s: ask for a load: %w", t.id, last)
+}
+
+// LoadRequest is the id of the request to load the table again; empty when there is none.
+func (t *Table) LoadRequest() string {
+	properties, err := t.doc.properties()
+	if err != nil {
+		return ""
+	}
+	return properties[loadRequestKey]
+}
+
+// LoadRequested reports whether somebody asked for a table to be loaded again. It reads the table's metadata only.
+func LoadRequested(ctx context.Context, l *Lake, id catalog.Identifier) (bool, error) {
+	version, err := l.Catalog.Load(ctx, id)
+	if err != nil {
+		return false, err
+	}
+	doc, err := parseDocument(version.Metadata)
+	if err != nil {
+		return false, err
+	}
+	properties, err := doc.properties()
+	return properties[loadRequestKey] != "", err
 }
 
 // Fork returns a table through which another goroutine may write data files of this one, and do nothing else. The owner

@@ -314,6 +314,9 @@ func (t *Table) stage(ctx context.Context, r checkpoint.Record, ch *change) (*st
 		return nil, err
 	}
 	properties[checkpoint.Key] = r.Marshal()
+	if ch != nil && ch.restart {
+		delete(properties, loadRequestKey)
+	}
 	return s, errors.Join(s.doc.set("properties", properties), s.doc.set("last-updated-ms", s.updated))
 }
 

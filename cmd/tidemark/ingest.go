@@ -104,6 +104,8 @@ func (a *app) ingestCommand() *cobra.Command {
 	f.DurationVar(&o.WaitForServer, "wait-for-server", 20*time.Second, "how long a start waits for a server that can serve; one that was read from is waited for for ever")
 	f.StringVar(&memory, "memory", "1GiB", "`bytes` that batches and files being written may take")
 	f.IntVar(&o.FormatVersion, "format-version", 3, "Iceberg format `version` of new tables: 3 (deletion vectors) or 2 (position deletes)")
+	f.StringVar((*string)(&o.OnPurged), "on-purged", "stop", "when no server has any more what tables lack: `stop or reload` them; stop ends with exit code 3")
+	f.StringVar((*string)(&o.OnDiverged), "on-diverged", "stop", "when tables have what no server has any more: `stop or reload` them; stop ends with exit code 3")
 	f.BoolVar(&o.Strict, "strict", false, "stop at the first sign that lake and source differ")
 	f.StringVar(&compact, "compact", "on", "rewrite data files beside the stream and expire old snapshots: `on or off`")
 	f.StringVar(&cascades, "cascades", "refuse", "`refuse or ignore` tables that foreign keys change without the binary log showing it (MySQL before 9.6)")

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -234,4 +235,102 @@ func TestLoadResumes(t *testing.T) {
 	cluster.Sync(t)
 	catchUp(t, lake, shuffled(), "--start", "initial", "--strict")
 	equalTables(t, cluster.Primary, read, bigTable)
+}
+
+// TestLoadKeys loads tables of all shapes of keys in ranges of a few rows while their rows change, with them an empty table
+// and one of a row; a table without a primary key is refused, and the others are loaded all the same.
+func TestLoadKeys(t *testing.T) {
+	s := testenv.MySQL(t)
+	s.Exec(t, "CREATE DATABASE app")
+	keyed := map[string]string{}
+	var changes []string
+	for name, c := range map[string]struct{ columns, key, value string }{ // value: of the i-th row
+		"composite":  {"a INT NOT NULL, b VARCHAR(20) NOT NULL", "a, b", "i DIV 40, CONCAT('k', i)"},
+		"accents":    {"a VARCHAR(40) COLLATE utf8mb4_0900_ai_ci NOT NULL", "a", "CONCAT(ELT(1 + i % 7, 'Abc', 'äbd', 'abe', 'ÁBF', '日本', 'x''y', 'back\\\\'), i)"},
+		"uuid_text":  {"a CHAR(36) CHARACTER SET ascii NOT NULL", "a", "LEFT(SHA2(i, 256), 36)"},
+		"uuid_bytes": {"a BINARY(16) NOT NULL", "a", "UNHEX(LEFT(SHA2(i, 256), 32))"},
+		"bytes":      {"a VARBINARY(20) NOT NULL", "a", "CONCAT(UNHEX(LPAD(HEX(i % 256), 2, '0')), UNHEX('00'), i)"},
+		"positive":   {"a BIGINT UNSIGNED NOT NULL", "a", "18446744073709551615 - i * i"},
+		"negative":   {"a BIGINT NOT NULL", "a", "(i - 150) * 40000000000000000"},
+		"decimals":   {"a DECIMAL(30,6) NOT NULL", "a", "(i - 150) * 1234567890123456.789"},
+		"dates":      {"a DATE NOT NULL, b DATETIME(6) NOT NULL", "a, b", "DATE_ADD('1990-01-01', INTERVAL i DIV 10 DAY), DATE_ADD('2020-01-01 00:00:00.5', INTERVAL i MINUTE)"},
+		"skewed":     {"a BIGINT NOT NULL", "a", "IF(i < 280, i, i * 1000000000000)"},
+		"descending": {"a INT NOT NULL, b INT NOT NULL", "a DESC, b", "i DIV 10, i"},
+		"last":       {"a INT NOT NULL", "a", "2147483347 + i"},
+		"one_row":    {"a INT NOT NULL", "a", ""},
+		"none":       {"a INT NOT NULL", "a", ""},
+	} {
+		s.Exec(t, fmt.Sprintf("CREATE TABLE app.%s (%s, n INT NOT NULL, PRIMARY KEY (%s)) DEFAULT CHARSET=utf8mb4", name, c.columns, c.key))
+		keyed[name] = strings.ReplaceAll(c.key, " DESC", "")
+		if c.value != "" {
+			s.Exec(t, fmt.Sprintf("USE app; INSERT INTO %s SELECT %s, i FROM (WITH RECURSIVE x (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM x WHERE i < 300) SELECT i FROM x) AS x", name, c.value))
+			changes = append(changes, "UPDATE "+name+" SET n = n + 1 WHERE n %% 3 = %[1]d", "DELETE FROM "+name+" WHERE n = %[2]d",
+				fmt.Sprintf("REPLACE INTO %s SELECT %s, i FROM (SELECT %%[2]d AS i) AS x", name, strings.ReplaceAll(c.value, "%", "%%")))
+		}
+	}
+	s.Exec(t, "INSERT INTO app.one_row VALUES (5, 5)", "CREATE TABLE app.keyless (a INT NOT NULL); INSERT INTO app.keyless VALUES (1)")
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	session := s.Session(t, "app")
+	go func() {
+		defer close(done)
+		rng := rand.New(rand.NewPCG(8, 8))
+		for ctx.Err() == nil {
+			sql := fmt.Sprintf(changes[rng.IntN(len(changes))]+" /* %[1]d %[2]d */", rng.IntN(3), 1+rng.IntN(300))
+			if err := session.Exec(sql); err != nil {
+				t.Errorf("%s: %v", sql, err)
+				return
+			}
+		}
+	}()
+	lake := localLake(t)
+	p := startLoading(t, lake, testenv.URL(s), "--load-range", "37", "--load-rate", "3000")
+	for table := range keyed {
+		p.waitForLog(`loaded table joins the stream" table=app.` + table)
+	}
+	cancel()
+	<-done
+	p.waitForLog("table not loaded; the others go on\" table=app.keyless")
+	p.signal(syscall.SIGTERM)
+	ends(t, p, 1, "table app.keyless is not loaded", "no primary key")
+	catchUp(t, lake, testenv.URL(s), "--start", "initial", "--tables", "app.*,!app.keyless", "--strict")
+	equalTables(t, s, lake.byDuckDB(t), keyed)
+}
+
+// TestLoadNewTable: a table that appears while others are streamed is loaded, and joins them; so is one that was left out at
+// the last start. The others do not wait for it.
+func TestLoadNewTable(t *testing.T) {
+	s := testenv.MySQL(t)
+	s.Exec(t, schema)
+	lake := localLake(t)
+	stop := background(t, newWorkload(21), s)
+	p := startLoading(t, lake, testenv.URL(s), "--tables", "app.*,!app.ignored,!app.text_key", "--load-rate", "2000")
+	for table := range tables {
+		if table != "text_key" {
+			p.waitForLog(`loaded table joins the stream" table=app.` + table)
+		}
+	}
+	many(t, s, 8000)
+	stopChanges := changing(t, s, 8000, 9)
+	until(t, "the new table is being loaded", func() (bool, string) {
+		progress, _ := lake.progress(t, "big")
+		return progress.Ranges > 0, p.text()
+	})
+	before := lake.checkpoints(t)["hot"].Checkpoint.GTIDSet
+	until(t, "the others go on", func() (bool, string) {
+		return lake.checkpoints(t)["hot"].Checkpoint.GTIDSet != before, p.text()
+	})
+	if _, loading := lake.progress(t, "big"); !loading {
+		t.Error("the new table was loaded before the others went on")
+	}
+	p.waitForLog(`loaded table joins the stream" table=app.big`)
+	stopChanges()
+	p.stop()
+	p = startLoading(t, lake, testenv.URL(s)) // text_key too
+	p.waitForLog(`loaded table joins the stream" table=app.text_key`)
+	stop()
+	p.stop()
+	catchUp(t, lake, testenv.URL(s), "--start", "initial", "--strict")
+	equal(t, s, lake.byDuckDB(t))
+	equalTables(t, s, lake.byDuckDB(t), bigTable)
 }
