@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -39,20 +41,20 @@ func (a *app) doctor(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	from, since, err := resumePoint(ctx, l, filter)
+	p, err := positionOf(ctx, l, filter)
 	if err != nil {
 		return err
 	}
 	inspector := source.Inspector{Config: cfg, Filter: filter, Schema: true}
-	verdicts := inspector.Inspect(ctx, from, since)
+	verdicts := inspector.Inspect(ctx, p.set, p.since)
 	if a.json {
 		if err := a.printJSON(verdicts); err != nil {
 			return err
 		}
-	} else if err := a.printVerdicts(from, since, verdicts); err != nil {
+	} else if err := a.printVerdicts(p, verdicts); err != nil {
 		return err
 	}
-	if _, err := source.Pick(verdicts, from, ""); err != nil {
+	if _, err := source.Pick(verdicts, p.set, ""); err != nil {
 		return errNoneServes
 	}
 	return nil
@@ -61,21 +63,27 @@ func (a *app) doctor(ctx context.Context) error {
 // errNoneServes is doctor's answer when it has found no server: the verdicts have the reasons.
 var errNoneServes = errors.New("no server of the list can serve now; the verdicts say why, and what to do")
 
-// resumePoint is what all followed tables of the lake have, and the source commit time of the last transaction of the
-// table that is furthest behind.
-func resumePoint(ctx context.Context, l *lake.Lake, filter source.Filter) (from checkpoint.Set, since time.Time, err error) {
-	first := true
+// position is where the lake goes on.
+type position struct {
+	set   checkpoint.Set // what all followed tables have
+	since time.Time      // source commit time that nothing lacking is older than
+	last  string         // the table that is furthest behind; empty when all have the same
+}
+
+func positionOf(ctx context.Context, l *lake.Lake, filter source.Filter) (position, error) {
+	var p position
 	ids, err := l.List(ctx)
 	if err != nil {
-		return from, since, err
+		return p, err
 	}
+	sets := map[string]checkpoint.Set{}
 	for _, id := range ids {
 		if !filter.Match(id.DB, id.Table) {
 			continue
 		}
 		t, err := lake.Open(ctx, l, id)
 		if err != nil {
-			return from, since, err
+			return p, err
 		}
 		r, ok := t.Checkpoint()
 		if !ok {
@@ -83,18 +91,26 @@ func resumePoint(ctx context.Context, l *lake.Lake, filter source.Filter) (from 
 		}
 		set, err := checkpoint.ParseSet(r.GTIDSet)
 		if err != nil {
-			return from, since, fmt.Errorf("%s: %w", id, err)
+			return p, fmt.Errorf("%s: %w", id, err)
 		}
-		if first {
-			from, since, first = set, r.Time, false
-			continue
+		if len(sets) == 0 {
+			p.set, p.since = set, r.Time
 		}
-		from = from.Intersect(set)
-		if r.Time.Before(since) {
-			since = r.Time
+		p.set = p.set.Intersect(set)
+		if r.Time.Before(p.since) {
+			p.since = r.Time
+		}
+		sets[id.String()] = set
+	}
+	for _, name := range slices.Sorted(maps.Keys(sets)) {
+		if n := sets[name].Count(); p.last == "" || n < sets[p.last].Count() {
+			p.last = name
 		}
 	}
-	return from, since, nil
+	if slices.IndexFunc(slices.Collect(maps.Values(sets)), func(s checkpoint.Set) bool { return !p.set.Equal(s) }) < 0 {
+		p.last = ""
+	}
+	return p, nil
 }
 
 func (a *app) printJSON(v any) error {
@@ -107,14 +123,17 @@ func (a *app) printJSON(v any) error {
 }
 
 // printVerdicts writes a paragraph for each server: the verdict, what it rests on, what to do.
-func (a *app) printVerdicts(from checkpoint.Set, since time.Time, verdicts []source.Verdict) error {
+func (a *app) printVerdicts(p position, verdicts []source.Verdict) error {
 	var b strings.Builder
-	if from.IsEmpty() {
+	if p.set.IsEmpty() {
 		b.WriteString("The lake has no checkpoint yet: the servers are judged for a start from the beginning.\n")
 	} else {
-		fmt.Fprintf(&b, "The lake goes on after %s", from.Short())
-		if !since.IsZero() {
-			fmt.Fprintf(&b, ", committed at the source %s ago", source.Span(time.Since(since)))
+		fmt.Fprintf(&b, "The lake goes on after %s", p.set.Short())
+		if !p.since.IsZero() {
+			fmt.Fprintf(&b, ", committed at the source %s ago", source.Span(time.Since(p.since)))
+		}
+		if p.last != "" {
+			fmt.Fprintf(&b, "; furthest behind is %s", p.last)
 		}
 		b.WriteString(".\n")
 	}

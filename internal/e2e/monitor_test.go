@@ -223,6 +223,7 @@ func TestAboutToBePurged(t *testing.T) {
 	lake := localLake(t)
 	catchUp(t, lake, testenv.URL(s))
 	s.Exec(t, "SET SESSION binlog_row_image = 'MINIMAL'; UPDATE app.hot SET n = 9")
+	s.Exec(t, "INSERT INTO app.text_key VALUES ('later', 2)")
 	// The file ended 29 days and 20 hours and a half ago, as its successor's head says; the server keeps it for 30 days.
 	s.Exec(t, fmt.Sprintf("SET timestamp = UNIX_TIMESTAMP() - %d; FLUSH BINARY LOGS", (29*24+20)*3600+1800))
 	p := startIngest(t, lake, testenv.URL(s), "--serve", "127.0.0.1:0", "--probe-interval", "50ms")
@@ -243,6 +244,10 @@ func TestAboutToBePurged(t *testing.T) {
 			t.Errorf("the warning does not say %q:\n%s", want, p.text())
 		}
 	}
+	until(t, "doctor names the table and the time left", func() (bool, string) {
+		code, out, log := run(t, nil, append([]string{"doctor", "--source", testenv.URL(s), "--tables", "app.*,!app.ignored"}, lake.args...)...)
+		return code == 0 && strings.Contains(out, "furthest behind is app.hot.") && strings.Contains(out, "what the lake lacks is safe for 3 h "), out + log
+	})
 	left := func(v float64) bool { return v > 3*3600 && v <= 4*3600 }
 	p.waitForMetric(address, "tidemark_retention_headroom_seconds", left)
 	p.waitForMetric(address, fmt.Sprintf("tidemark_server_retention_headroom_seconds{server=%q}", s.Addr()), left)
