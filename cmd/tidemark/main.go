@@ -73,7 +73,7 @@ func exitCode(err error) int {
 		return exitDone
 	case errors.As(err, &usage), errors.As(err, &conf):
 		return exitUsage
-	case errors.As(err, &none) && (none.Exact() || none.Temporary()):
+	case errors.Is(err, errNoneServes), errors.As(err, &none) && (none.Exact() || none.Temporary()):
 		return exitNoServer
 	case errors.As(err, &fenced):
 		return exitFenced
