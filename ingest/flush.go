@@ -158,19 +158,19 @@ func (s *sink) commit(ctx context.Context, p *point, started time.Time, observe 
 	if err != nil {
 		return err
 	}
-	deletes := 0
-	for _, positions := range s.delta.Delete {
-		deletes += int(positions.GetCardinality())
-	}
-	if len(s.files) == 0 && deletes == 0 {
+	if len(s.files) == 0 && s.deletes() == 0 {
 		s.clear() // rows came and went within the batch
 		return s.mark(ctx, p, observe)
 	}
 	files := s.files
 	s.files = nil // they may be the table's from here on, whatever is reported: nobody may drop them
-	if err := s.table.Commit(ctx, lake.Commit{Add: files, Delete: s.delta.Delete, Record: record}); err != nil {
+	err := s.persist(ctx, func() error {
+		return s.table.Commit(ctx, lake.Commit{Add: files, Delete: s.delta.Delete, Record: record})
+	})
+	if err != nil {
 		return fmt.Errorf("%s: commit: %w", s.name, err)
 	}
+	deletes := s.deletes()
 	s.record, s.committed = record, time.Now()
 	took := s.committed.Sub(started)
 	s.log.Info("committed", "table", s.name, "changes", s.changes.Total(), "rows", s.rows, "deletes", deletes, "files", len(files), "took", took.Round(time.Millisecond))
@@ -185,8 +185,59 @@ func (s *sink) commit(ctx context.Context, p *point, started time.Time, observe 
 	return s.keepUp(ctx)
 }
 
+// deletes counts the rows that the next commit takes away.
+func (s *sink) deletes() (n int) {
+	for _, positions := range s.delta.Delete {
+		n += int(positions.GetCardinality())
+	}
+	return n
+}
+
 func (s *sink) clear() {
 	s.delta, s.files, s.changes, s.rows = nil, nil, merge.Changes{}, 0
+}
+
+// races is how often a commit is tried again when other programs' commits come first.
+const races = 20
+
+// persist does a commit until no other program's comes first. What the others changed, index and pending delta follow.
+func (s *sink) persist(ctx context.Context, commit func() error) error {
+	for try := 1; ; try++ {
+		err := commit()
+		if !errors.Is(err, lake.ErrSnapshotChanged) || try == races {
+			return err
+		}
+		if ferr := s.follow(ctx); ferr != nil {
+			return errors.Join(err, ferr)
+		}
+		if errors.Is(err, lake.ErrOvertaken) {
+			return nil
+		}
+	}
+}
+
+// follow makes table, index and pending delta follow what other programs committed.
+func (s *sink) follow(ctx context.Context) error {
+	started := time.Now()
+	drift, err := s.table.Follow(ctx)
+	if err != nil {
+		return err
+	}
+	codec, err := keyCodec(s.table)
+	if err != nil {
+		return err
+	}
+	did, err := merge.Follow(ctx, s.table, codec, s.index, drift, s.delta)
+	if err != nil {
+		return fmt.Errorf("after another program's commit: %w", err)
+	}
+	level := slog.LevelInfo
+	if did.Rows != 0 {
+		level = slog.LevelWarn
+	}
+	s.log.Log(ctx, level, "another program committed", "table", s.name, "files gone", len(drift.Gone), "files added", len(drift.Added),
+		"rows moved", did.Moved, "rows more or less", did.Rows, "took", time.Since(started).Round(time.Millisecond))
+	return nil
 }
 
 // mark records the position of a table without changes.
@@ -196,7 +247,7 @@ func (s *sink) mark(ctx context.Context, p *point, observe func(Event)) error {
 		observe(Mark{s.name, s.record})
 		return nil
 	}
-	if err := s.table.SetCheckpoint(ctx, record); err != nil {
+	if err := s.persist(ctx, func() error { return s.table.SetCheckpoint(ctx, record) }); err != nil {
 		return fmt.Errorf("%s: record the position: %w", s.name, err)
 	}
 	s.record, s.committed = record, time.Now()
