@@ -164,7 +164,7 @@ func (s *sink) commit(ctx context.Context, p *point, started time.Time, observe 
 	}
 	files := s.files
 	s.files = nil // they may be the table's from here on, whatever is reported: nobody may drop them
-	err := s.persist(ctx, func() error {
+	err = s.persist(ctx, func() error {
 		return s.table.Commit(ctx, lake.Commit{Add: files, Delete: s.delta.Delete, Record: record})
 	})
 	if err != nil {
