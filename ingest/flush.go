@@ -244,14 +244,14 @@ func (s *sink) follow(ctx context.Context) error {
 func (s *sink) mark(ctx context.Context, p *point, observe func(Event)) error {
 	record := s.next(p)
 	if record.GTIDSet == s.record.GTIDSet && record.State == s.record.State {
-		observe(Mark{s.name, s.record})
+		observe(Mark{s.name, s.record, s.table.Size()})
 		return nil
 	}
 	if err := s.persist(ctx, func() error { return s.table.SetCheckpoint(ctx, record) }); err != nil {
 		return fmt.Errorf("%s: record the position: %w", s.name, err)
 	}
 	s.record, s.committed = record, time.Now()
-	observe(Mark{s.name, record})
+	observe(Mark{s.name, record, s.table.Size()})
 	return nil
 }
 

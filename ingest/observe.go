@@ -38,6 +38,7 @@ type Commit struct {
 type Mark struct {
 	Table  string
 	Record checkpoint.Record
+	Size   lake.Size // another program may have changed it
 }
 
 // Resize tells that a table's files were rewritten beside the stream.

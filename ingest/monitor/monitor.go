@@ -99,7 +99,9 @@ func (m *Monitor) Observe(e ingest.Event) {
 		t.seconds += e.Duration.Seconds()
 		t.written += float64(e.Bytes)
 	case ingest.Mark:
-		m.table(e.Table).record(e.Record, m.now())
+		t := m.table(e.Table)
+		t.record(e.Record, m.now())
+		t.size = e.Size
 	case ingest.Resize:
 		m.table(e.Table).size = e.Size
 	case ingest.Stop:

@@ -128,10 +128,11 @@ func TestMetrics(t *testing.T) {
 	assert.NotContains(t, text, `tidemark_server_gtid_gap_transactions{server="four:3306"}`)
 
 	m.Observe(ingest.Resize{Table: "shop.orders", Size: lake.Size{DataFiles: 1}})
-	m.Observe(ingest.Mark{Table: "shop.orders", Record: checkpoint.Record{State: checkpoint.StateSuspect}})
+	m.Observe(ingest.Mark{Table: "shop.orders", Record: checkpoint.Record{State: checkpoint.StateSuspect}, Size: lake.Size{DataFiles: 1, Bytes: 77}})
 	_, text = get(t, m, "/metrics")
 	assert.Contains(t, text, `tidemark_table_data_files{table="shop.orders"} 1`+"\n")
 	assert.Contains(t, text, `tidemark_table_checkpoint_age_seconds{table="shop.orders"} 0`+"\n")
+	assert.Contains(t, text, `tidemark_table_bytes{table="shop.orders"} 77`+"\n")
 	assert.Contains(t, text, `tidemark_table_state{state="suspect",table="shop.orders"} 1`+"\n")
 }
 
