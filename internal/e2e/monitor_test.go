@@ -183,6 +183,8 @@ func TestMetricsAfterOthers(t *testing.T) {
 	s.Exec(t, "UPDATE app.pair SET n = 1") // so that the others have a new position to record
 	p.waitForMetric(address, `tidemark_table_data_files{table="app.hot"}`, is(1))
 	sizesAreTrue(t, lake, address)
+	p.waitForMetric(address, `tidemark_table_foreign_commits_total{rows="same",table="app.hot"}`, above(0))
+	p.waitForMetric(address, `tidemark_table_foreign_commits_total{rows="changed",table="app.hot"}`, is(0))
 	p.stop()
 }
 
