@@ -83,7 +83,7 @@ func TestMetrics(t *testing.T) {
 	cluster.Primary.Exec(t, schema)
 	cluster.Sync(t)
 	lake := localLake(t)
-	p := startIngest(t, lake, testenv.URL(cluster.Servers()...), "--serve", "127.0.0.1:0", "--probe-interval", "20ms")
+	p := startIngest(t, lake, testenv.URL(cluster.Servers()...), "--serve", "127.0.0.1:0", "--probe-interval", "20ms", "--checkpoint-idle-interval", "200ms")
 	address := p.served()
 	w := newWorkload(11)
 	stop := background(t, w, cluster.Primary)
