@@ -194,6 +194,14 @@ func TestStory2BlueGreen(t *testing.T) {
 	p := startIngest(t, lake, list, "--checkpoint-idle-interval", "200ms")
 	p.waitForLog("committed")
 
+	// Before the switch, doctor says of green that it will do: it has what the lake lacks, or will have it in a moment.
+	said, _ := lake.verdicts(t, green, standby)
+	for _, s := range []*testenv.Server{green, standby} {
+		if v := said[s.Addr()]; v.Verdict != "can-serve" && v.Verdict != "behind" {
+			t.Errorf("doctor says of a server of the new cluster: %+v", v)
+		}
+	}
+
 	// The switch: blue stops taking writes, green gets the rest, and the names move.
 	stop()
 	blue.Primary.Exec(t, "SET GLOBAL super_read_only = ON")
