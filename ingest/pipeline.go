@@ -19,12 +19,13 @@ import (
 // pipeline is what outlives a restart from the last commit.
 type pipeline struct {
 	Options
-	epochs     map[string]int64 // writer epoch this process took, per table
-	current    string           // host in use, preferred while it is good
-	serverUUID string           // of the host in use; empty until the first one was read from
-	giveUpAt   time.Time        // when a start without any server fails
-	target     *checkpoint.Set  // fixed when the first server list was seen
-	compactor  *compactor       // of the loop under way; nil when compaction is off
+	epochs     map[string]int64     // writer epoch this process took, per table
+	current    string               // host in use, preferred while it is good
+	serverUUID string               // of the host in use; empty until the first one was read from
+	giveUpAt   time.Time            // when a start without any server fails
+	target     *checkpoint.Set      // fixed when the first server list was seen
+	found      *checkpoint.Position // the starting point, once it was searched for
+	compactor  *compactor           // of the loop under way; nil when compaction is off
 }
 
 // Run follows the source until ctx ends or Options.Until is reached. When ctx ends it commits the last complete
@@ -199,7 +200,11 @@ func (p *pipeline) begin(ctx context.Context, l *loop) error {
 	if l.names, err = source.Tables(ctx, p.Source, servers, p.Tables); err != nil {
 		return err
 	}
-	start := p.startSet(servers)
+	begins := slices.ContainsFunc(l.names, func(n source.TableName) bool { return l.tables[n.DB+"."+n.Table] == nil })
+	start, err := p.startSet(ctx, servers, begins)
+	if err != nil {
+		return err
+	}
 	for _, n := range l.names {
 		full := n.DB + "." + n.Table
 		if l.tables[full] == nil {

@@ -199,14 +199,3 @@ func keyNames(p *decode.Plan) []string {
 	}
 	return names
 }
-
-// startSet is the starting point as a GTID set: what a table that starts now counts as having.
-func (p *pipeline) startSet(servers []source.State) checkpoint.Set {
-	switch p.Start.Kind {
-	case StartGTID:
-		return p.Start.Set
-	case StartLatest:
-		return source.Reached(servers)
-	}
-	return source.Oldest(servers)
-}

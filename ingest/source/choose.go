@@ -1,6 +1,7 @@
 package source
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -34,7 +35,7 @@ func Choose(ctx context.Context, cfg Config, states []State, position checkpoint
 func KnownTables(ctx context.Context, cfg Config, states []State, filter Filter) []TableName {
 	var open []State
 	for _, s := range states {
-		if s.Usable() && len(s.Applier)+len(s.Binlog) == 0 {
+		if s.Answers() && len(s.Applier)+len(s.Binlog) == 0 {
 			open = append(open, s)
 		}
 	}
@@ -164,4 +165,30 @@ func (v *Verdict) label() string {
 		return fmt.Sprintf("%s (%s)", v.Kind, v.Fault)
 	}
 	return string(v.Kind)
+}
+
+// readable returns the servers that have all rows of the followed tables in their log, and nothing of their own, whatever
+// position is wanted; the best first.
+func readable(ctx context.Context, cfg Config, states []State, filter Filter) []State {
+	tables := KnownTables(ctx, cfg, states, filter)
+	errant := map[string]bool{}
+	servers := usable(states)
+	for i, set := range checkpoint.Errant(servers) {
+		errant[servers[i].Name] = !set.IsEmpty()
+	}
+	var good []State
+	for i := range states {
+		v := Verdict{Host: states[i].Host, Kind: CanServe, State: states[i]}
+		if judgeAccess(&v); v.Kind == CanServe {
+			judgeSettings(&v)
+		}
+		if v.Kind == CanServe {
+			judgeFilters(&v, states, i, filter, tables)
+		}
+		if v.Kind == CanServe && !errant[v.Host] {
+			good = append(good, states[i])
+		}
+	}
+	slices.SortStableFunc(good, func(a, b State) int { return cmp.Compare(rankOf(&a, 0), rankOf(&b, 0)) })
+	return good
 }

@@ -170,7 +170,7 @@ func ParseURL(text string) (Config, error) {
 		return Config{}, fmt.Errorf("source URL ends in the path /%s: databases and tables are chosen with --tables", path)
 	}
 	for h := range strings.SplitSeq(hosts, ",") {
-		addr, err := parseHost(strings.TrimSpace(h))
+		addr, err := ParseHost(strings.TrimSpace(h))
 		if err != nil {
 			return Config{}, fmt.Errorf("source URL: %w", err)
 		}
@@ -197,7 +197,8 @@ func ParseURL(text string) (Config, error) {
 	return Config{}, fmt.Errorf("source URL: tls=%s: expected off, preferred, required, verify-ca or verify-full", c.TLS)
 }
 
-func parseHost(text string) (string, error) {
+// ParseHost reads HOST:PORT; the port may be left out (3306), and an IPv6 address stands in brackets.
+func ParseHost(text string) (string, error) {
 	if text == "" {
 		return "", errors.New("a host is missing")
 	}

@@ -34,6 +34,7 @@ type Verdict struct {
 	Advice   string   // what to do; empty when there is nothing to do
 	Warnings []string // what may hurt later, or could not be looked at
 	Missing  checkpoint.Set
+	Meant    checkpoint.Set // Purged: the position that was probably meant; see checkpoint.Answer
 	Errant   checkpoint.Set // transactions that only this replica has
 	State    State
 }
@@ -48,6 +49,7 @@ func (v Verdict) MarshalJSON() ([]byte, error) {
 		Advice   string      `json:"advice,omitempty"`
 		Warnings []string    `json:"warnings,omitempty"`
 		Missing  string      `json:"missing,omitempty"`
+		Meant    string      `json:"meant,omitempty"`
 		Errant   string      `json:"errant,omitempty"`
 		Version  string      `json:"version,omitempty"`
 		UUID     string      `json:"server_uuid,omitempty"`
@@ -57,7 +59,7 @@ func (v Verdict) MarshalJSON() ([]byte, error) {
 		Lag      *float64    `json:"lag_seconds,omitempty"`
 		Keeps    *float64    `json:"retention_seconds,omitempty"`
 	}{
-		Host: v.Host, Verdict: v.Kind, Fault: v.Fault, Reason: v.Reason, Advice: v.Advice, Warnings: v.Warnings, Missing: v.Missing.String(), Errant: v.Errant.String(),
+		Host: v.Host, Verdict: v.Kind, Fault: v.Fault, Reason: v.Reason, Advice: v.Advice, Warnings: v.Warnings, Missing: v.Missing.String(), Meant: v.Meant.String(), Errant: v.Errant.String(),
 	}
 	if s := v.State; s.Err == nil {
 		out.Version, out.UUID, out.Role = s.Version, s.UUIDString(), s.Role.String()
@@ -83,6 +85,9 @@ func Judge(states []State, position checkpoint.Set, filter Filter, tables []Tabl
 		*v = Verdict{Host: states[i].Host, Kind: CanServe, State: states[i]}
 		if judgeAccess(v); v.Kind == CanServe {
 			judgeSettings(v)
+		}
+		if v.Kind == CanServe && !states[i].ByGTID() {
+			v.set(WrongSettings, enableGTIDs, "gtid_mode is %s, and only GTIDs carry a position from server to server", orNone(states[i].GTIDMode))
 		}
 		if states[i].Usable() {
 			servers = append(servers, states[i].rules())
@@ -149,16 +154,15 @@ func accessAdvice(k Kind) string {
 	return ""
 }
 
+const enableGTIDs = "set enforce_gtid_consistency=ON, then gtid_mode to OFF_PERMISSIVE, ON_PERMISSIVE and ON, on every server in turn"
+
 // judgeSettings looks at whether the server's binary log has all rows, whole.
 func judgeSettings(v *Verdict) {
 	s := &v.State
 	const restart = "; connections that are open keep the old setting until they reconnect"
 	switch {
-	case strings.Contains(strings.ToLower(s.Version), "mariadb"):
+	case s.mariaDB():
 		v.set(WrongSettings, "use a MySQL server", "it is MariaDB %s, whose GTIDs are of another kind", s.Version)
-	case s.GTIDMode != "ON" && s.GTIDMode != "ON_PERMISSIVE":
-		v.set(WrongSettings, "set enforce_gtid_consistency=ON, then gtid_mode to OFF_PERMISSIVE, ON_PERMISSIVE and ON, on every server in turn",
-			"gtid_mode is %s, and only GTIDs carry a position from server to server", orNone(s.GTIDMode))
 	case !s.LogBin:
 		v.set(WrongSettings, "start it with --log-bin", "it writes no binary log")
 	case s.Format != "" && !strings.EqualFold(s.Format, "ROW"):
@@ -169,9 +173,6 @@ func judgeSettings(v *Verdict) {
 		v.set(WrongSettings, "restart it with log_replica_updates=ON (log_slave_updates before 8.0.26)", "log_replica_updates is OFF: its log lacks what it replicates")
 	case s.ServerID == 0:
 		v.set(WrongSettings, "SET PERSIST server_id to a number of its own", "server_id is 0: it serves no replicas")
-	}
-	if s.GTIDMode == "ON_PERMISSIVE" {
-		v.Warnings = append(v.Warnings, "gtid_mode is ON_PERMISSIVE: a transaction without a GTID in its log ends the stream")
 	}
 	if !s.LogReplica && s.Role == checkpoint.RoleUnknown {
 		v.Warnings = append(v.Warnings, "log_replica_updates is OFF: were it a replica, its log would lack what it replicates")
@@ -265,7 +266,7 @@ func judgePosition(v *Verdict, a checkpoint.Answer, position checkpoint.Set) {
 		if !a.Meant.IsEmpty() {
 			advice = "a position means everything before it; if what lies before was read too, the set meant is " + a.Meant.Short() + " (tidemark checkpoint)"
 		}
-		v.set(Purged, advice, "it has thrown away %s that are not in the position: %s", count, a.Missing.Short())
+		v.set(Purged, advice, "it has thrown away %s that are not in the position: %s", count, inFull(a.Missing))
 	case checkpoint.Diverged:
 		why := "and can no longer get them"
 		if a.Own {
@@ -277,6 +278,15 @@ func judgePosition(v *Verdict, a checkpoint.Answer, position checkpoint.Set) {
 		}
 		v.set(Diverged, advice, "it lacks %s of the position, %s: %s%s", count, why, a.Missing.Short(), held(a.Holders, "; committed on"))
 	}
+}
+
+// inFull names every interval of a set, unless there are very many.
+func inFull(s checkpoint.Set) string {
+	const most = 2000
+	if text := s.String(); len(text) <= most {
+		return text
+	}
+	return s.Short()
 }
 
 func held(names []string, intro string) string {
