@@ -264,7 +264,9 @@ func judgePosition(v *Verdict, a checkpoint.Answer, position checkpoint.Set) {
 			advice = "use " + strings.Join(a.Holders, " or ") + ", which still has them"
 		}
 		if !a.Meant.IsEmpty() {
-			advice = "a position means everything before it; if what lies before was read too, the set meant is " + a.Meant.Short() + " (tidemark checkpoint)"
+			v.Meant = a.Meant
+			advice = fmt.Sprintf("a position means everything before it, and this one leaves out what lies before its first transaction. The set that was probably meant, if that was read too, is %[1]s: "+
+				"start new tables with --start 'gtid:%[1]s'; for tables that have a checkpoint, tidemark checkpoint set --gtid '%[1]s' --reason '...'", a.Meant)
 		}
 		v.set(Purged, advice, "it has thrown away %s that are not in the position: %s", count, inFull(a.Missing))
 	case checkpoint.Diverged:

@@ -76,3 +76,28 @@ func TestStartPurgedSinceItBegan(t *testing.T) {
 		t.Errorf("hot has %v", rows)
 	}
 }
+
+// TestStory3GapBeforeTheSet: a position that holds only what was read since the start, given for one that means everything
+// before it. What is missing is named, where, and the set that was meant, which works.
+func TestStory3GapBeforeTheSet(t *testing.T) {
+	s := testenv.MySQL(t)
+	const origin = "bd144043-3a6d-11ee-9d4c-0242ac120002"
+	s.Exec(t, "RESET BINARY LOGS AND GTIDS", "SET GLOBAL gtid_purged = '"+origin+":1-38823'", "SET SESSION sql_log_bin = 0; "+schema)
+	var b strings.Builder
+	for gno := 38824; gno <= 38961; gno++ {
+		fmt.Fprintf(&b, "SET gtid_next = '%s:%d'; BEGIN; COMMIT;\n", origin, gno)
+	}
+	s.Exec(t, b.String()+"SET gtid_next = 'AUTOMATIC'", "INSERT INTO app.hot VALUES (12, 1)")
+	lake := localLake(t)
+	given, meant := origin+":38952-38961", origin+":1-38961"
+	p := startIngest(t, lake, testenv.URL(s), "--start", "gtid:"+given)
+	ends(t, p, 3, s.Addr()+"  purged", "38823 transactions that are not in the position: "+origin+":1-38823", "probably meant", "--start 'gtid:"+meant+"'")
+	if len(lake.checkpoints(t)) != 0 {
+		t.Error("a refused start made tables")
+	}
+	catchUp(t, lake, testenv.URL(s), "--start", "gtid:"+meant)
+	rows := lake.byDuckDB(t)(t, "hot", "SELECT id, n FROM %s ORDER BY id")
+	if fmt.Sprint(rows) != "[[12 1]]" {
+		t.Errorf("hot has %v", rows)
+	}
+}
