@@ -24,6 +24,15 @@ func At(set Set) Position { return Position{Set: set} }
 // IsZero reports whether nothing was read.
 func (p Position) IsZero() bool { return p.Set.IsEmpty() && !p.Anonymous }
 
+// IsBeginning reports whether nothing came before: the source is followed from its first transaction on, as far as its
+// logs can tell.
+func (p Position) IsBeginning() bool {
+	return p.Set.IsEmpty() && (!p.Anonymous || p.Place.Offset <= headOfFile && FirstFile(p.Place.File))
+}
+
+// headOfFile is the offset of the first event of a binary log file.
+const headOfFile = 4
+
 // Short describes the position to a person.
 func (p Position) Short() string {
 	if !p.Anonymous {

@@ -153,7 +153,7 @@ func (p *pipeline) openTable(ctx context.Context, id catalog.Identifier) (*table
 		return nil, fatal(fmt.Errorf("%s: the lake has this table, but no checkpoint of tidemark in it: another program made it, "+
 			"or it was rolled back to before tidemark's first commit; move it away, or leave it out with --tables '!%s'", name, name))
 	}
-	set, err := checkpoint.ParseSet(record.GTIDSet)
+	at, err := record.At()
 	if err != nil {
 		return nil, fatal(fmt.Errorf("%s: checkpoint: %w", name, err))
 	}
@@ -164,7 +164,7 @@ func (p *pipeline) openTable(ctx context.Context, id catalog.Identifier) (*table
 	if err != nil {
 		return nil, err
 	}
-	return &table{name: name, sink: s, set: set, ahead: true}, nil
+	return &table{name: name, sink: s, at: at, set: at.Set, ahead: true}, nil
 }
 
 // takeOver makes this process the table's writer: at its start it raises the epoch; after a restart from the last
@@ -201,29 +201,21 @@ func (p *pipeline) begin(ctx context.Context, l *loop) error {
 		return err
 	}
 	begins := slices.ContainsFunc(l.names, func(n source.TableName) bool { return l.tables[n.DB+"."+n.Table] == nil })
-	start, err := p.startSet(ctx, servers, begins)
+	start, err := p.startAt(ctx, servers, begins)
 	if err != nil {
 		return err
 	}
 	for _, n := range l.names {
 		full := n.DB + "." + n.Table
 		if l.tables[full] == nil {
-			l.tables[full] = &table{name: full, set: start, ahead: true, complete: start.IsEmpty()}
+			l.tables[full] = &table{name: full, at: start, set: start.Set, ahead: true, complete: start.IsBeginning()}
 		}
 	}
 	l.start = start
-	first := true
-	for _, t := range l.tables {
-		if first {
-			l.applied, first = t.set.Clone(), false
-		} else {
-			l.applied = l.applied.Intersect(t.set)
-		}
+	if err := l.resume(start); err != nil {
+		return err
 	}
-	if first {
-		l.applied = start.Clone()
-	}
-	p.Logger.Info("going on", "tables", len(l.tables), "after", l.applied.Short())
+	p.Logger.Info("going on", "tables", len(l.tables), "after", l.position().Short())
 	return nil
 }
 
@@ -232,7 +224,7 @@ func (p *pipeline) anyServer(ctx context.Context) ([]source.State, error) {
 	retry := newBackOff()
 	for {
 		servers := source.ProbeAll(ctx, p.Source)
-		if slices.ContainsFunc(servers, source.State.Usable) {
+		if slices.ContainsFunc(servers, source.State.Answers) {
 			return servers, nil
 		}
 		err := &source.NoServerError{Verdicts: source.Judge(servers, checkpoint.Set{}, p.Tables, nil)}
@@ -245,19 +237,20 @@ func (p *pipeline) anyServer(ctx context.Context) ([]source.State, error) {
 	}
 }
 
-// connect opens a stream after a GTID set on the best server, waiting while none can serve but one may come to.
-func (l *loop) connect(ctx context.Context, from checkpoint.Set) (*source.Stream, error) {
+// connect opens a stream after a position on the best server, waiting while none can serve but one may come to.
+func (l *loop) connect(ctx context.Context, from checkpoint.Position) (*source.Stream, error) {
 	retry := newBackOff()
 	for {
 		servers := source.ProbeAll(ctx, l.Source)
-		chosen, err := source.Choose(ctx, l.Source, servers, from, l.Tables, l.current)
+		chosen, err := source.Find(ctx, l.Source, servers, from, l.Tables, l.current)
 		if err == nil {
 			var stream *source.Stream
-			if stream, err = source.Dial(ctx, l.Source, chosen.Host, from); err == nil {
+			if stream, err = chosen.Dial(ctx, l.Source); err == nil {
 				if l.current != chosen.Host {
 					l.Logger.Info("reading", "server", chosen.Host, "version", chosen.State.Version, "role", chosen.State.Role.String())
 				}
-				l.current, l.serverUUID = chosen.Host, stream.ServerUUID()
+				l.current = chosen.Host
+				l.reads(&chosen, stream)
 				return stream, nil
 			}
 		}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -41,7 +42,8 @@ func (a *app) doctor(ctx context.Context) error {
 		return err
 	}
 	servers := source.ProbeAll(ctx, cfg)
-	verdicts := source.Judge(servers, from, filter, source.KnownTables(ctx, cfg, servers, filter))
+	source.Locate(ctx, cfg, servers, from, true)
+	verdicts := source.JudgeAt(servers, from, filter, source.KnownTables(ctx, cfg, servers, filter))
 	if a.json {
 		if err := a.printJSON(verdicts); err != nil {
 			return err
@@ -49,17 +51,20 @@ func (a *app) doctor(ctx context.Context) error {
 	} else if err := a.printVerdicts(from, verdicts); err != nil {
 		return err
 	}
-	_, err = source.Pick(verdicts, from, "")
+	_, err = source.Pick(verdicts, from.Set, "")
+	var none *source.NoServerError
+	if errors.As(err, &none) {
+		none.From = from
+	}
 	return err
 }
 
 // resumePoint is what all followed tables of the lake have.
-func resumePoint(ctx context.Context, l *lake.Lake, filter source.Filter) (checkpoint.Set, error) {
-	var from checkpoint.Set
-	first := true
+func resumePoint(ctx context.Context, l *lake.Lake, filter source.Filter) (checkpoint.Position, error) {
+	var all []checkpoint.Position
 	ids, err := l.List(ctx)
 	if err != nil {
-		return from, err
+		return checkpoint.Position{}, err
 	}
 	for _, id := range ids {
 		if !filter.Match(id.DB, id.Table) {
@@ -67,23 +72,19 @@ func resumePoint(ctx context.Context, l *lake.Lake, filter source.Filter) (check
 		}
 		t, err := lake.Open(ctx, l, id)
 		if err != nil {
-			return from, err
+			return checkpoint.Position{}, err
 		}
 		r, ok := t.Checkpoint()
 		if !ok {
 			continue
 		}
-		set, err := checkpoint.ParseSet(r.GTIDSet)
+		at, err := r.At()
 		if err != nil {
-			return from, fmt.Errorf("%s: %w", id, err)
+			return checkpoint.Position{}, fmt.Errorf("%s: %w", id, err)
 		}
-		if first {
-			from, first = set, false
-		} else {
-			from = from.Intersect(set)
-		}
+		all = append(all, at)
 	}
-	return from, nil
+	return checkpoint.Common(all), nil
 }
 
 func (a *app) printJSON(v any) error {
@@ -95,9 +96,9 @@ func (a *app) printJSON(v any) error {
 	return err
 }
 
-func (a *app) printVerdicts(from checkpoint.Set, verdicts []source.Verdict) error {
+func (a *app) printVerdicts(from checkpoint.Position, verdicts []source.Verdict) error {
 	head := "The lake goes on after " + from.Short() + "."
-	if from.IsEmpty() {
+	if from.IsZero() {
 		head = "The lake has no checkpoint yet: the servers are judged for a start from the beginning."
 	}
 	_, err := fmt.Fprintf(a.out, "%s\n%s\n", head, source.Table(verdicts))

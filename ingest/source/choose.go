@@ -98,6 +98,7 @@ func rankOf(s *State, missing uint64) int {
 // NoServerError says that no server of the list can serve a position now, and for each why.
 type NoServerError struct {
 	Position checkpoint.Set
+	From     checkpoint.Position // where the position is more than a GTID set
 	Verdicts []Verdict
 }
 
@@ -123,7 +124,9 @@ func (e *NoServerError) Exact() bool {
 // Error is a table for a person.
 func (e *NoServerError) Error() string {
 	var b strings.Builder
-	if e.Position.IsEmpty() {
+	if e.From.Anonymous {
+		fmt.Fprintf(&b, "no server of the list can go on from %s", e.From.Short())
+	} else if e.Position.IsEmpty() {
 		b.WriteString("no server of the list can be read from")
 	} else {
 		fmt.Fprintf(&b, "no server of the list can go on exactly from %s", e.Position.Short())

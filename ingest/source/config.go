@@ -47,6 +47,10 @@ type Config struct {
 	ReadTimeout     time.Duration // silence after which a server counts as stalled; default 3 heartbeats
 	ConnectTimeout  time.Duration // for connection and log-in, and again for all questions of a probe; default 2s
 
+	// FallbackInterval is how long before a position's time its place on another server is looked for, where transactions
+	// have no GTIDs. Default 60s.
+	FallbackInterval time.Duration
+
 	// Wanted says whether a table's rows are delivered; those of others are dropped as they come. It is asked once for
 	// each table definition in the log. Nil: all are.
 	Wanted func(db, table string) bool
@@ -56,6 +60,9 @@ type Config struct {
 
 	Logger *slog.Logger // default slog.Default()
 }
+
+// DefaultFallback is the default of Config.FallbackInterval.
+const DefaultFallback = time.Minute
 
 // ensureDefaults returns the configuration with what is zero filled in.
 func (c Config) ensureDefaults() Config {
@@ -77,6 +84,9 @@ func (c Config) ensureDefaults() Config {
 	}
 	if c.ConnectTimeout == 0 {
 		c.ConnectTimeout = 2 * time.Second
+	}
+	if c.FallbackInterval == 0 {
+		c.FallbackInterval = DefaultFallback
 	}
 	if c.Wanted == nil {
 		c.Wanted = func(string, string) bool { return true }

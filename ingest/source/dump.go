@@ -40,10 +40,11 @@ func DialAt(ctx context.Context, cfg Config, host string, place checkpoint.Place
 	return openStream(ctx, cfg, host, request{file: place.File, offset: place.Offset, begun: place.Begun, identity: cfg.ReplicaUUID()})
 }
 
-// dialFile reads one file from its head, for a search. Its identity is its own, so that it is in no stream's way.
-func dialFile(ctx context.Context, cfg Config, host, file string, offset uint64) (*Stream, error) {
+// dialFile reads a file from a place to its end, or to where it ends now, without rows. Its identity is its own, so that
+// it is in no stream's way.
+func dialFile(ctx context.Context, cfg Config, host string, place checkpoint.Place) (*Stream, error) {
 	cfg.Wanted = func(string, string) bool { return false }
-	return openStream(ctx, cfg, host, request{file: file, offset: offset, only: true, identity: uuid.NewString()})
+	return openStream(ctx, cfg, host, request{file: place.File, offset: place.Offset, begun: place.Begun, only: true, identity: uuid.NewString()})
 }
 
 func openStream(ctx context.Context, cfg Config, host string, r request) (*Stream, error) {

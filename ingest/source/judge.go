@@ -54,6 +54,7 @@ func (v Verdict) MarshalJSON() ([]byte, error) {
 		Version  string      `json:"version,omitempty"`
 		UUID     string      `json:"server_uuid,omitempty"`
 		Role     string      `json:"role,omitempty"`
+		GTIDMode string      `json:"gtid_mode,omitempty"`
 		Executed string      `json:"gtid_executed,omitempty"`
 		Purged   string      `json:"gtid_purged,omitempty"`
 		Lag      *float64    `json:"lag_seconds,omitempty"`
@@ -63,7 +64,7 @@ func (v Verdict) MarshalJSON() ([]byte, error) {
 	}
 	if s := v.State; s.Err == nil {
 		out.Version, out.UUID, out.Role = s.Version, s.UUIDString(), s.Role.String()
-		out.Executed, out.Purged = s.Executed.String(), s.Purged.String()
+		out.GTIDMode, out.Executed, out.Purged = s.GTIDMode, s.Executed.String(), s.Purged.String()
 		keeps := s.Retention.Seconds()
 		out.Keeps = &keeps
 		if s.Lag != nil {
@@ -74,9 +75,21 @@ func (v Verdict) MarshalJSON() ([]byte, error) {
 	return json.Marshal(out)
 }
 
-// Judge says for every server whether it can serve position, and if not, why and what to do. tables are the followed
+// Judge says for every server whether it can serve a GTID set, and if not, why and what to do. tables are the followed
 // tables that are known to exist; without them, filters are judged by what they could hide.
 func Judge(states []State, position checkpoint.Set, filter Filter, tables []TableName) []Verdict {
+	verdicts := JudgeAt(states, checkpoint.At(position), filter, tables)
+	for i := range verdicts {
+		if v := &verdicts[i]; v.Kind == CanServe && !v.State.ByGTID() {
+			v.set(WrongSettings, enableGTIDs, "gtid_mode is %s, and only GTIDs carry a position from server to server", orNone(v.State.GTIDMode))
+		}
+	}
+	return verdicts
+}
+
+// JudgeAt is Judge for any position. Servers that are read by file and offset are judged by what Locate found.
+func JudgeAt(states []State, at checkpoint.Position, filter Filter, tables []TableName) []Verdict {
+	position := at.Set
 	verdicts := make([]Verdict, len(states))
 	var servers []checkpoint.Server
 	var index []int
@@ -86,10 +99,7 @@ func Judge(states []State, position checkpoint.Set, filter Filter, tables []Tabl
 		if judgeAccess(v); v.Kind == CanServe {
 			judgeSettings(v)
 		}
-		if v.Kind == CanServe && !states[i].ByGTID() {
-			v.set(WrongSettings, enableGTIDs, "gtid_mode is %s, and only GTIDs carry a position from server to server", orNone(states[i].GTIDMode))
-		}
-		if states[i].Usable() {
+		if states[i].Answers() {
 			servers = append(servers, states[i].rules())
 			index = append(index, i)
 		}
@@ -101,7 +111,11 @@ func Judge(states []State, position checkpoint.Set, filter Filter, tables []Tabl
 		if v.Kind == CanServe {
 			judgeFilters(v, states, i, filter, tables)
 		}
-		if v.Kind == CanServe {
+		switch {
+		case v.Kind != CanServe:
+		case byFile(&states[i], at):
+			judgeWay(v, at, answer)
+		default:
 			judgePosition(v, answer, position)
 		}
 		if !errant[k].IsEmpty() {
@@ -173,6 +187,9 @@ func judgeSettings(v *Verdict) {
 		v.set(WrongSettings, "restart it with log_replica_updates=ON (log_slave_updates before 8.0.26)", "log_replica_updates is OFF: its log lacks what it replicates")
 	case s.ServerID == 0:
 		v.set(WrongSettings, "SET PERSIST server_id to a number of its own", "server_id is 0: it serves no replicas")
+	}
+	if !s.ByGTID() {
+		v.Warnings = append(v.Warnings, "gtid_mode is "+orNone(s.GTIDMode)+": should this server be lost, the place on another is found by time. With GTIDs it would be exact: "+enableGTIDs)
 	}
 	if !s.LogReplica && s.Role == checkpoint.RoleUnknown {
 		v.Warnings = append(v.Warnings, "log_replica_updates is OFF: were it a replica, its log would lack what it replicates")

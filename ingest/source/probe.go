@@ -35,8 +35,12 @@ type State struct {
 	Retention  time.Duration // how long the server keeps its binary log; 0: for ever
 	MayDump    error         // why the user may not read the binary log, nil when it may
 
+	End checkpoint.Place // where its log ends, looked at after gtid_mode; zero when the user may not see it
+
 	Replication
 	NotSeen []string // what could not be looked at, and what that takes
+
+	way *way // where to read a position on, by file and offset; nil when that was not looked for
 }
 
 // Usable reports whether the server answered and has GTIDs.

@@ -75,13 +75,13 @@ type boundary struct {
 // says no. It returns the position at the last boundary that was wanted.
 func (h *history) scan(ctx context.Context, f logFile, wanted func(b boundary) bool) (checkpoint.Position, error) {
 	at := checkpoint.Position{Anonymous: !h.byGTID, Place: checkpoint.Place{Server: h.server, File: f.name, Offset: headOfFile}}
-	s, err := dialFile(ctx, h.cfg, h.host, f.name, headOfFile)
+	s, err := dialFile(ctx, h.cfg, h.host, at.Place)
 	if err != nil {
 		return at, err
 	}
 	defer s.Close()
 	s.packets.ctx = ctx
-	at.Place.Begun, at.Time = s.begun, s.begun
+	at.Place.Begun, at.Time = s.fileBegun, s.fileBegun
 	for {
 		tx, e, err := s.step()
 		if errors.Is(err, io.EOF) {

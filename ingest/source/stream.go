@@ -29,7 +29,6 @@ type Stream struct {
 	inside   payload
 	request  request
 	previous checkpoint.Set // at the head of the file, when only that one is read
-	begun    time.Time      // when the server began the file, in whole seconds
 	past     uint64         // of the file asked for: what ends here or before is left out
 	assembler
 
@@ -140,6 +139,9 @@ func (s *Stream) Server() string { return s.host }
 // ServerUUID returns the UUID of the server, as MySQL prints it.
 func (s *Stream) ServerUUID() string { return checkpoint.FormatUUID(s.uuid) }
 
+// UUID returns the UUID of the server.
+func (s *Stream) UUID() [16]byte { return s.uuid }
+
 // ServerID returns the replica server id that this connection drew.
 func (s *Stream) ServerID() uint32 { return s.serverID }
 
@@ -152,6 +154,21 @@ func (s *Stream) Heartbeat() Heartbeat { return s.heard }
 // Pending returns the GTIDs that are held back: XA transactions that are prepared and neither committed nor rolled
 // back. The server counts them as executed. Like Next it is for the goroutine that reads.
 func (s *Stream) Pending() checkpoint.Set { return s.xa.pending() }
+
+// Place returns the place in the server's log before which everything was delivered: past the last transaction, or, when XA
+// transactions without a GTID are prepared and not decided yet, before the first of them (held), so that a stream from
+// there sees it again. It is zero inside a transaction. Like Next it is for the goroutine that reads.
+func (s *Stream) Place() (p checkpoint.Place, held bool) {
+	if s.open != nil {
+		return p, false
+	}
+	p = checkpoint.Place{Server: s.uuid, File: s.file, Offset: s.high | uint64(s.last), Begun: s.fileBegun}
+	if h := s.xa.first(); !h.IsZero() {
+		p.File, p.Offset, p.Begun = h.File, h.Offset, h.Begun
+		held = true
+	}
+	return p, held
+}
 
 // Next returns the next transaction, or the next part of a large one. It returns nil without an error on a heartbeat: the server is alive and
 // has sent all it has. When ctx ends while Next waits, so does the stream.
@@ -234,6 +251,9 @@ func (s *Stream) step() (t *Transaction, e event, err error) {
 	if err == nil && !control {
 		t, err = s.take(&e)
 	}
+	if e.kind != replication.ROTATE_EVENT { // its own file is behind us
+		s.at(&e)
+	}
 	return t, e, err
 }
 
@@ -296,9 +316,9 @@ func (s *Stream) control(e *event, raw []byte) (bool, error) {
 			return true, err
 		}
 		// Sent again for a stream that begins further on, it keeps its time: that of the file's beginning.
-		s.begun = time.Unix(int64(e.time), 0).UTC()
-		if r := &s.request; !r.begun.IsZero() && r.file == s.file && !r.begun.Equal(s.begun) {
-			return true, &anotherFileError{s.file, r.begun, s.begun}
+		s.fileBegun = time.Unix(int64(e.time), 0).UTC()
+		if r := &s.request; !r.begun.IsZero() && r.file == s.file && !r.begun.Equal(s.fileBegun) {
+			return true, &anotherFileError{s.file, r.begun, s.fileBegun}
 		}
 		return true, s.tables.reset(raw)
 	case replication.PREVIOUS_GTIDS_EVENT:
