@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -26,6 +27,8 @@ type pipeline struct {
 	target     *checkpoint.Set      // fixed when the first server list was seen
 	found      *checkpoint.Position // the starting point, once it was searched for
 	compactor  *compactor           // of the loop under way; nil when compaction is off
+	ignored    []string             // foreign keys whose changes are missed, as logged
+	progress   *progress
 }
 
 // Run follows the source until ctx ends or Options.Until is reached. When ctx ends it commits the last complete
@@ -45,12 +48,21 @@ func Run(ctx, hard context.Context, o Options) error {
 	o.Source.Wanted = o.Tables.Match
 	o.Source.HeartbeatPeriod = min(time.Second, max(o.CommitInterval, 100*time.Millisecond))
 	o.Source.ReadTimeout = 3 * time.Second
-	p := &pipeline{Options: o, epochs: map[string]int64{}, giveUpAt: time.Now().Add(o.WaitForServer)}
+	p := &pipeline{Options: o, epochs: map[string]int64{}, progress: newProgress(), giveUpAt: time.Now().Add(o.WaitForServer)}
+	watching, endWatch := context.WithCancel(ctx)
+	var watch sync.WaitGroup
+	watch.Go(func() { p.watch(watching) })
+	defer watch.Wait()
+	defer endWatch()
 	retry := newBackOff()
 	for {
 		started := time.Now()
 		err := p.once(ctx, hard)
-		if err == nil || isFatal(err) {
+		if err == nil {
+			return nil
+		}
+		p.observe(Fail{Err: err, Final: isFatal(err)})
+		if isFatal(err) {
 			return err
 		}
 		if ctx.Err() != nil {
@@ -215,6 +227,7 @@ func (p *pipeline) begin(ctx context.Context, l *loop) error {
 	if err := l.resume(start); err != nil {
 		return err
 	}
+	p.observe(Begin{After: l.position()})
 	p.Logger.Info("going on", "tables", len(l.tables), "after", l.position().Short())
 	return nil
 }
@@ -244,6 +257,9 @@ func (l *loop) connect(ctx context.Context, from checkpoint.Position) (*source.S
 		servers := source.ProbeAll(ctx, l.Source)
 		chosen, err := source.Find(ctx, l.Source, servers, from, l.Tables, l.current)
 		if err == nil {
+			err = l.refuseCascades(ctx, servers, chosen.Host)
+		}
+		if err == nil {
 			var stream *source.Stream
 			if stream, err = chosen.Dial(ctx, l.Source); err == nil {
 				if l.current != chosen.Host {
@@ -251,6 +267,7 @@ func (l *loop) connect(ctx context.Context, from checkpoint.Position) (*source.S
 				}
 				l.current = chosen.Host
 				l.reads(&chosen, stream)
+				l.observe(Follow{Server: chosen.Host})
 				return stream, nil
 			}
 		}
@@ -269,6 +286,7 @@ func (l *loop) connect(ctx context.Context, from checkpoint.Position) (*source.S
 // pause says why there is nothing to do, and waits.
 func (p *pipeline) pause(ctx context.Context, retry *backoff.ExponentialBackOff, why error) bool {
 	wait := retry.NextBackOff()
+	p.observe(Wait{Err: why})
 	p.Logger.Warn("waiting for a server", "why", why, "next", wait.Round(time.Millisecond))
 	return sleep(ctx, wait)
 }
@@ -279,6 +297,7 @@ func (p *pipeline) gaveUp() bool { return p.serverUUID == "" && time.Now().After
 // lost notes that a server was lost, so that another one is preferred.
 func (l *loop) lost(err error) {
 	l.Logger.Warn("lost the server", "server", l.current, "why", err)
+	l.observe(Lost{Server: l.current, Err: err})
 	l.current = ""
 }
 

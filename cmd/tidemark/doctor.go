@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -41,9 +43,8 @@ func (a *app) doctor(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	servers := source.ProbeAll(ctx, cfg)
-	source.Locate(ctx, cfg, servers, from, true)
-	verdicts := source.JudgeAt(servers, from, filter, source.KnownTables(ctx, cfg, servers, filter))
+	inspector := source.Inspector{Config: cfg, Filter: filter, Schema: true}
+	verdicts := inspector.Inspect(ctx, from)
 	if a.json {
 		if err := a.printJSON(verdicts); err != nil {
 			return err
@@ -51,15 +52,17 @@ func (a *app) doctor(ctx context.Context) error {
 	} else if err := a.printVerdicts(from, verdicts); err != nil {
 		return err
 	}
-	_, err = source.Pick(verdicts, from.Set, "")
-	var none *source.NoServerError
-	if errors.As(err, &none) {
-		none.From = from
+	if _, err := source.Pick(verdicts, from.Set, ""); err != nil {
+		return errNoneServes
 	}
-	return err
+	return nil
 }
 
-// resumePoint is what all followed tables of the lake have.
+// errNoneServes is doctor's answer when it has found no server: the verdicts have the reasons.
+var errNoneServes = errors.New("no server of the list can serve now; the verdicts say why, and what to do")
+
+// resumePoint is what all followed tables of the lake have. Its time is that of the last transaction of the table that is
+// furthest behind.
 func resumePoint(ctx context.Context, l *lake.Lake, filter source.Filter) (checkpoint.Position, error) {
 	var all []checkpoint.Position
 	ids, err := l.List(ctx)
@@ -96,11 +99,21 @@ func (a *app) printJSON(v any) error {
 	return err
 }
 
+// printVerdicts writes a paragraph for each server: the verdict, what it rests on, what to do.
 func (a *app) printVerdicts(from checkpoint.Position, verdicts []source.Verdict) error {
-	head := "The lake goes on after " + from.Short() + "."
+	var b strings.Builder
 	if from.IsZero() {
-		head = "The lake has no checkpoint yet: the servers are judged for a start from the beginning."
+		b.WriteString("The lake has no checkpoint yet: the servers are judged for a start from the beginning.\n")
+	} else {
+		fmt.Fprintf(&b, "The lake goes on after %s", from.Short())
+		if !from.Time.IsZero() {
+			fmt.Fprintf(&b, ", committed at the source %s ago", source.Span(time.Since(from.Time)))
+		}
+		b.WriteString(".\n")
 	}
-	_, err := fmt.Fprintf(a.out, "%s\n%s\n", head, source.Table(verdicts))
+	for i := range verdicts {
+		b.WriteString("\n" + verdicts[i].Report())
+	}
+	_, err := a.out.Write([]byte(b.String()))
 	return err
 }

@@ -75,7 +75,7 @@ func exitCode(err error) int {
 		return exitDone
 	case errors.As(err, &usage), errors.As(err, &conf), errors.As(err, &place):
 		return exitUsage
-	case errors.As(err, &tooOld), errors.As(err, &none) && (none.Exact() || none.Temporary()):
+	case errors.Is(err, errNoneServes), errors.As(err, &tooOld), errors.As(err, &none) && (none.Exact() || none.Temporary()):
 		return exitNoServer
 	case errors.As(err, &fenced):
 		return exitFenced

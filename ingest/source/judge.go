@@ -1,7 +1,6 @@
 package source
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -37,42 +36,7 @@ type Verdict struct {
 	Meant    checkpoint.Set // Purged: the position that was probably meant; see checkpoint.Answer
 	Errant   checkpoint.Set // transactions that only this replica has
 	State    State
-}
-
-// MarshalJSON writes the verdict for machines.
-func (v Verdict) MarshalJSON() ([]byte, error) {
-	out := struct {
-		Host     string      `json:"host"`
-		Verdict  VerdictKind `json:"verdict"`
-		Fault    Kind        `json:"fault,omitempty"`
-		Reason   string      `json:"reason"`
-		Advice   string      `json:"advice,omitempty"`
-		Warnings []string    `json:"warnings,omitempty"`
-		Missing  string      `json:"missing,omitempty"`
-		Meant    string      `json:"meant,omitempty"`
-		Errant   string      `json:"errant,omitempty"`
-		Version  string      `json:"version,omitempty"`
-		UUID     string      `json:"server_uuid,omitempty"`
-		Role     string      `json:"role,omitempty"`
-		GTIDMode string      `json:"gtid_mode,omitempty"`
-		Executed string      `json:"gtid_executed,omitempty"`
-		Purged   string      `json:"gtid_purged,omitempty"`
-		Lag      *float64    `json:"lag_seconds,omitempty"`
-		Keeps    *float64    `json:"retention_seconds,omitempty"`
-	}{
-		Host: v.Host, Verdict: v.Kind, Fault: v.Fault, Reason: v.Reason, Advice: v.Advice, Warnings: v.Warnings, Missing: v.Missing.String(), Meant: v.Meant.String(), Errant: v.Errant.String(),
-	}
-	if s := v.State; s.Err == nil {
-		out.Version, out.UUID, out.Role = s.Version, s.UUIDString(), s.Role.String()
-		out.GTIDMode, out.Executed, out.Purged = s.GTIDMode, s.Executed.String(), s.Purged.String()
-		keeps := s.Retention.Seconds()
-		out.Keeps = &keeps
-		if s.Lag != nil {
-			lag := s.Lag.Seconds()
-			out.Lag = &lag
-		}
-	}
-	return json.Marshal(out)
+	Details  *Details // nil unless an Inspector looked
 }
 
 // Judge says for every server whether it can serve a GTID set, and if not, why and what to do. tables are the followed
@@ -201,7 +165,7 @@ func judgeSettings(v *Verdict) {
 		v.Warnings = append(v.Warnings, "binlog_row_value_options has PARTIAL_JSON: updates of JSON columns are logged as differences, which stops their tables")
 	}
 	if s.Retention > 0 && s.Retention < 24*time.Hour {
-		v.Warnings = append(v.Warnings, fmt.Sprintf("it keeps its binary log for %s only: a longer pause than that takes a new load", s.Retention))
+		v.Warnings = append(v.Warnings, fmt.Sprintf("it keeps its binary log for %s only: a longer pause than that takes a new load", Span(s.Retention)))
 	}
 	for _, n := range s.NotSeen {
 		v.Warnings = append(v.Warnings, "could not look at "+n)
@@ -260,9 +224,9 @@ func judgePosition(v *Verdict, a checkpoint.Answer, position checkpoint.Set) {
 	count := plural(a.Missing.Count(), "transaction")
 	switch a.Kind {
 	case checkpoint.OK:
-		v.Reason = fmt.Sprintf("%s, %s to send", s.Role, plural(s.Executed.Subtract(position).Count(), "transaction"))
+		v.Reason = fmt.Sprintf("%s, %s to send", s.roleWord(), plural(s.Executed.Subtract(position).Count(), "transaction"))
 		if s.Lag != nil && *s.Lag > 0 {
-			v.Reason += fmt.Sprintf(", %s behind its source", *s.Lag)
+			v.Reason += fmt.Sprintf(", %s behind its source", Span(*s.Lag))
 		}
 	case checkpoint.Behind:
 		v.set(Behind, "wait, or check its replication", "it lacks %s of the position: %s%s", count, a.Missing.Short(), held(a.Holders, "; held by"))
@@ -285,9 +249,9 @@ func judgePosition(v *Verdict, a checkpoint.Answer, position checkpoint.Set) {
 			advice = fmt.Sprintf("a position means everything before it, and this one leaves out what lies before its first transaction. The set that was probably meant, if that was read too, is %[1]s: "+
 				"start new tables with --start 'gtid:%[1]s'; for tables that have a checkpoint, tidemark checkpoint set --gtid '%[1]s' --reason '...'", a.Meant)
 		}
-		v.set(Purged, advice, "it has thrown away %s that are not in the position: %s", count, inFull(a.Missing))
+		v.set(Purged, advice, "it has purged %s that the position lacks: %s", count, inFull(a.Missing))
 	case checkpoint.Diverged:
-		why := "and can no longer get them"
+		why := "which it can no longer get"
 		if a.Own {
 			why = "although it committed them once: it was restored, or failed over while behind"
 		}

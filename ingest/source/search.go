@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -14,12 +13,6 @@ import (
 
 	"github.com/tidemark/tidemark/checkpoint"
 )
-
-// logFile is a binary log file as a server lists it.
-type logFile struct {
-	name string
-	size uint64 // bytes, when it was listed
-}
 
 // history is the binary log of one server as it was when the search in it began.
 type history struct {
@@ -48,16 +41,8 @@ func openHistory(ctx context.Context, cfg Config, s State) (*history, error) {
 	defer c.close()
 	stop := context.AfterFunc(ctx, c.close)
 	defer stop()
-	rows, err := either(c, "SHOW BINARY LOGS", "SHOW MASTER LOGS")
-	if err != nil {
+	if h.files, err = c.logFiles(); err != nil {
 		return nil, fail(err)
-	}
-	for _, r := range rows {
-		size, err := strconv.ParseUint(r["File_size"], 10, 64)
-		if err != nil {
-			return nil, fail(fmt.Errorf("size of %s: %w", r["Log_name"], err))
-		}
-		h.files = append(h.files, logFile{r["Log_name"], size})
 	}
 	if len(h.files) == 0 {
 		return nil, fail(errors.New("the server has none"))
@@ -97,7 +82,7 @@ func (h *history) scan(ctx context.Context, f logFile, wanted func(b boundary) b
 		if e.kind == replication.PREVIOUS_GTIDS_EVENT {
 			at.Set = s.previous
 		}
-		if b.offset > f.size || !wanted(b) {
+		if b.offset > uint64(f.size) || !wanted(b) {
 			return at, nil
 		}
 		at.Place.Offset = b.offset
@@ -141,10 +126,10 @@ func AtPlace(ctx context.Context, cfg Config, s State, file string, offset uint6
 	if i < 0 {
 		return wrong("the server has no binary log file of that name; it has %s to %s", h.files[0].name, h.files[len(h.files)-1].name)
 	}
-	if offset > h.files[i].size {
+	if offset > uint64(h.files[i].size) {
 		return wrong("the file has %d bytes only", h.files[i].size)
 	}
-	if offset == h.files[i].size && i+1 < len(h.files) {
+	if offset == uint64(h.files[i].size) && i+1 < len(h.files) {
 		i, offset = i+1, headOfFile // where one file ends, after the event that names the next, that one begins
 	}
 	at, err := h.scan(ctx, h.files[i], func(b boundary) bool { return b.offset <= offset })

@@ -2,6 +2,8 @@ package e2e
 
 import (
 	"fmt"
+	"os"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -148,5 +150,97 @@ func TestStory4StandbyByTime(t *testing.T) {
 	catchUp(t, lake, list, "--strict")
 	equal(t, spare, lake.byDuckDB(t))
 	equal(t, spare, lake.byTrino(t))
+	lake.states(t, "live")
+}
+
+// TestGTIDModes: GTIDs are enabled on a running topology, by the statements of docs/runbooks.md, and one ingest after the
+// other, killed in every mode, follows it without a gap. Then the position is a GTID set, and another server goes on
+// from it. On the way back, too, nothing is lost.
+func TestGTIDModes(t *testing.T) {
+	page, err := os.ReadFile("../../docs/runbooks.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	steps := regexp.MustCompile(`(?m)^    (SET PERSIST (?:gtid_mode|enforce_gtid_consistency) = .*|SHOW STATUS LIKE .*);`).FindAllStringSubmatch(string(page), -1)
+	if len(steps) != 6 {
+		t.Fatalf("docs/runbooks.md has the statements %q", steps)
+	}
+	primary := testenv.MySQL(t, withoutGTIDs)
+	replica := standby(t, primary)
+	primary.Exec(t, schema)
+	replica.CatchUp(t, primary)
+	servers := []*testenv.Server{primary, replica}
+	lake := localLake(t)
+	w := newWorkload(33)
+	stop := background(t, w, primary)
+	begin := func() *tidemark { return startIngest(t, lake, testenv.URL(replica, primary), "--strict") }
+	moves := func(p *tidemark) { // what is written now arrives
+		t.Helper()
+		primary.Exec(t, "INSERT INTO app.pair (a, b) VALUES (1000, 'mark') ON DUPLICATE KEY UPDATE n = n + 1")
+		want := w.count.Load() + 30
+		until(t, "more transactions", func() (bool, string) { return w.count.Load() > want, p.text() })
+		replica.CatchUp(t, primary)
+		before := lake.checkpoints(t)["hot"].Checkpoint
+		until(t, "the lake moves on", func() (bool, string) {
+			now := lake.checkpoints(t)["hot"].Checkpoint
+			return now.Time > before.Time, p.text()
+		})
+	}
+	p := begin()
+	p.waitForLog("committed")
+	for _, step := range steps {
+		if strings.HasPrefix(step[1], "SHOW") {
+			for _, s := range servers {
+				until(t, "no anonymous transaction is under way", func() (bool, string) {
+					rows := s.Query(t, step[1])
+					return len(rows) == 1 && rows[0][1] == "0", fmt.Sprint(rows)
+				})
+			}
+			replica.CatchUp(t, primary)
+			until(t, "the lake has transactions with GTIDs", func() (bool, string) {
+				return strings.Contains(lake.position(t), primary.UUID()), p.text()
+			})
+			continue
+		}
+		for _, s := range servers {
+			s.Exec(t, step[1])
+		}
+		moves(p)
+		mode := replica.Query(t, "SELECT @@global.gtid_mode")[0][0]
+		said, code := lake.verdicts(t, replica, primary)
+		if v := said[replica.Addr()]; code != 0 || v.Verdict != "can-serve" {
+			t.Errorf("%s: doctor: exit code %d, %+v", mode, code, v)
+		}
+		if mode == "ON" {
+			p.waitForLog("every transaction has a GTID from here on")
+		}
+		p.kill()
+		p = begin()
+		p.waitForLog("committed")
+		moves(p)
+	}
+	p.kill()
+	stop()
+	catchUp(t, lake, testenv.URL(replica, primary), "--strict")
+	equal(t, primary, lake.byDuckDB(t))
+	lake.states(t, "live")
+	if at := lake.checkpoints(t)["hot"].Checkpoint; at.Anonymous || at.GTIDSet != primary.Executed(t) {
+		t.Errorf("with gtid_mode ON the record is %+v", at)
+	}
+	replica.Kill(t)
+	primary.Exec(t, "UPDATE app.hot SET n = n + 1")
+	catchUp(t, lake, testenv.URL(replica, primary), "--strict")
+	equal(t, primary, lake.byDuckDB(t))
+
+	// The way back, while it is followed.
+	p = startIngest(t, lake, testenv.URL(primary), "--strict")
+	p.waitForLog("reading")
+	primary.Exec(t, "SET GLOBAL gtid_mode = ON_PERMISSIVE", "UPDATE app.hot SET n = n + 1", "SET GLOBAL gtid_mode = OFF_PERMISSIVE", "UPDATE app.hot SET n = 8")
+	p.waitForLog("reading by file and offset")
+	until(t, "the lake has the last change", func() (bool, string) {
+		return lake.byDuckDB(t)(t, "hot", "SELECT MIN(n) FROM %s")[0][0] == "8", p.text()
+	})
+	p.stop()
+	equal(t, primary, lake.byDuckDB(t))
 	lake.states(t, "live")
 }

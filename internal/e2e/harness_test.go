@@ -239,6 +239,7 @@ type record struct {
 		File       string `json:"file"`
 		Position   uint64 `json:"position"`
 		Anonymous  bool   `json:"anonymous"`
+		Time       string `json:"time"`
 		Note       string `json:"note"`
 	} `json:"checkpoint"`
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/tidemark/tidemark/internal/testenv/server"
 )
 
-// Failures that cost others days, one test each; docs/operating.md has them as run-books.
+// Failures that cost others days, one test each; docs/runbooks.md has them as run-books.
 
 // verdicts runs doctor over servers and returns what it says of each, by address, and its exit code.
 func (p *place) verdicts(t testing.TB, servers ...*testenv.Server) (map[string]verdict, int) {
@@ -221,6 +221,30 @@ func TestStory2BlueGreen(t *testing.T) {
 		if r.Checkpoint.State != "live" || !strings.Contains(r.Checkpoint.GTIDSet, blue.Primary.UUID()) {
 			t.Errorf("%s is %s at %s", table, r.Checkpoint.State, r.Checkpoint.GTIDSet)
 		}
+	}
+}
+
+// TestStory3Hole: a start from what a replica had seen since it was set up, and not from what it had before. The answer names
+// what is missing, who has purged it, and the set that was probably meant; started from that, the table has no hole.
+func TestStory3Hole(t *testing.T) {
+	s := testenv.MySQL(t)
+	s.Exec(t, schema)
+	s.Purge(t)
+	had := s.Executed(t)
+	s.Exec(t, "UPDATE app.hot SET n = 1", "UPDATE app.hot SET n = 2", "UPDATE app.hot SET n = 3")
+	var n int
+	if _, err := fmt.Sscan(strings.TrimPrefix(had, s.UUID()+":1-"), &n); err != nil {
+		t.Fatal(err)
+	}
+	lake := localLake(t)
+	given, meant := fmt.Sprintf("%s:%d-%d", s.UUID(), n+1, n+2), fmt.Sprintf("%s:1-%d", s.UUID(), n+2)
+	ends(t, startIngest(t, lake, testenv.URL(s), "--start", "gtid:"+given), 3, "purged", s.Addr(), had, "everything before it", meant)
+	if got := lake.checkpoints(t); len(got) != 0 {
+		t.Errorf("a refused start left %v", got)
+	}
+	catchUp(t, lake, testenv.URL(s), "--start", "gtid:"+meant)
+	if c := lake.checkpoints(t)["hot"].Checkpoint; c.GTIDSet != s.Executed(t) || c.State != "partial" {
+		t.Errorf("the lake is %s at %s, want partial at %s", c.State, c.GTIDSet, s.Executed(t))
 	}
 }
 
