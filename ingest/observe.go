@@ -61,7 +61,7 @@ type Stop struct {
 }
 
 // Begin tells that all tables are open: everything in After is in the lake.
-type Begin struct{ After checkpoint.Set }
+type Begin struct{ After checkpoint.Position }
 
 // Follow tells that a server is read from.
 type Follow struct{ Server string }

@@ -5,8 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
 	"strings"
 	"time"
 
@@ -41,20 +39,20 @@ func (a *app) doctor(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	p, err := positionOf(ctx, l, filter)
+	from, last, err := resumePoint(ctx, l, filter)
 	if err != nil {
 		return err
 	}
 	inspector := source.Inspector{Config: cfg, Filter: filter, Schema: true}
-	verdicts := inspector.Inspect(ctx, p.set, p.since)
+	verdicts := inspector.Inspect(ctx, from)
 	if a.json {
 		if err := a.printJSON(verdicts); err != nil {
 			return err
 		}
-	} else if err := a.printVerdicts(p, verdicts); err != nil {
+	} else if err := a.printVerdicts(from, last, verdicts); err != nil {
 		return err
 	}
-	if _, err := source.Pick(verdicts, p.set, ""); err != nil {
+	if _, err := source.Pick(verdicts, from.Set, ""); err != nil {
 		return errNoneServes
 	}
 	return nil
@@ -63,54 +61,46 @@ func (a *app) doctor(ctx context.Context) error {
 // errNoneServes is doctor's answer when it has found no server: the verdicts have the reasons.
 var errNoneServes = errors.New("no server of the list can serve now; the verdicts say why, and what to do")
 
-// position is where the lake goes on.
-type position struct {
-	set   checkpoint.Set // what all followed tables have
-	since time.Time      // source commit time that nothing lacking is older than
-	last  string         // the table that is furthest behind; empty when all have the same
-}
-
-func positionOf(ctx context.Context, l *lake.Lake, filter source.Filter) (position, error) {
-	var p position
+// resumePoint is what all followed tables of the lake have. Its time is that of the last transaction of the table that is
+// furthest behind. last names that table; it is empty when all have the same.
+func resumePoint(ctx context.Context, l *lake.Lake, filter source.Filter) (from checkpoint.Position, last string, err error) {
+	var all []checkpoint.Position
+	var names []string
 	ids, err := l.List(ctx)
 	if err != nil {
-		return p, err
+		return from, "", err
 	}
-	sets := map[string]checkpoint.Set{}
 	for _, id := range ids {
 		if !filter.Match(id.DB, id.Table) {
 			continue
 		}
 		t, err := lake.Open(ctx, l, id)
 		if err != nil {
-			return p, err
+			return from, "", err
 		}
 		r, ok := t.Checkpoint()
 		if !ok {
 			continue
 		}
-		set, err := checkpoint.ParseSet(r.GTIDSet)
+		at, err := r.At()
 		if err != nil {
-			return p, fmt.Errorf("%s: %w", id, err)
+			return from, "", fmt.Errorf("%s: %w", id, err)
 		}
-		if len(sets) == 0 {
-			p.set, p.since = set, r.Time
-		}
-		p.set = p.set.Intersect(set)
-		if r.Time.Before(p.since) {
-			p.since = r.Time
-		}
-		sets[id.String()] = set
+		all = append(all, at)
+		names = append(names, id.String())
 	}
-	for _, name := range slices.Sorted(maps.Keys(sets)) {
-		if n := sets[name].Count(); p.last == "" || n < sets[p.last].Count() {
-			p.last = name
+	from = checkpoint.Common(all)
+	behind, same := 0, true
+	for i, at := range all {
+		same = same && at.Set.Equal(from.Set)
+		if at.Set.Count() < all[behind].Set.Count() {
+			behind = i
 		}
 	}
-	if slices.IndexFunc(slices.Collect(maps.Values(sets)), func(s checkpoint.Set) bool { return !p.set.Equal(s) }) < 0 {
-		p.last = ""
+	if !same {
+		last = names[behind]
 	}
-	return p, nil
+	return from, last, nil
 }
 
 func (a *app) printJSON(v any) error {
@@ -123,17 +113,17 @@ func (a *app) printJSON(v any) error {
 }
 
 // printVerdicts writes a paragraph for each server: the verdict, what it rests on, what to do.
-func (a *app) printVerdicts(p position, verdicts []source.Verdict) error {
+func (a *app) printVerdicts(from checkpoint.Position, last string, verdicts []source.Verdict) error {
 	var b strings.Builder
-	if p.set.IsEmpty() {
+	if from.IsZero() {
 		b.WriteString("The lake has no checkpoint yet: the servers are judged for a start from the beginning.\n")
 	} else {
-		fmt.Fprintf(&b, "The lake goes on after %s", p.set.Short())
-		if !p.since.IsZero() {
-			fmt.Fprintf(&b, ", committed at the source %s ago", source.Span(time.Since(p.since)))
+		fmt.Fprintf(&b, "The lake goes on after %s", from.Short())
+		if !from.Time.IsZero() {
+			fmt.Fprintf(&b, ", committed at the source %s ago", source.Span(time.Since(from.Time)))
 		}
-		if p.last != "" {
-			fmt.Fprintf(&b, "; furthest behind is %s", p.last)
+		if last != "" {
+			fmt.Fprintf(&b, "; furthest behind is %s", last)
 		}
 		b.WriteString(".\n")
 	}

@@ -53,7 +53,7 @@ func busy() (*Monitor, *time.Time) {
 	lag := 3 * time.Second
 	record := checkpoint.Record{State: checkpoint.StateLive, Time: clock.Add(-time.Minute), GTIDSet: a + ":1-5"}
 	m.Observe(ingest.Open{Table: "shop.orders", Record: record, Size: lake.Size{Rows: 1}})
-	m.Observe(ingest.Begin{After: set(a + ":1-5")})
+	m.Observe(ingest.Begin{After: checkpoint.At(set(a + ":1-5"))})
 	m.Observe(ingest.Probe{Known: true, Position: set(a + ":1-5"), Verdicts: []source.Verdict{
 		{
 			Host: "one:3306", Kind: source.CanServe, Errant: set(b + ":7"),
