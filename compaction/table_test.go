@@ -217,8 +217,18 @@ func (b *bench) sorted(numbers map[int]bool) []int {
 // upsert writes the rows of a commit and makes the model follow. With delete, those numbers leave the table.
 func (b *bench) upsert(put, del []int) error {
 	b.t.Helper()
+	add, deletes, err := b.stage(put, del)
+	if err != nil || len(add)+len(deletes) == 0 {
+		return err
+	}
+	return b.commit(add, deletes)
+}
+
+// stage does all of an upsert but its commit.
+func (b *bench) stage(put, del []int) (add []*lake.NewFile, deletes map[uint32]*roaring.Bitmap, err error) {
+	b.t.Helper()
 	b.version++
-	deletes := map[uint32]*roaring.Bitmap{}
+	deletes = map[uint32]*roaring.Bitmap{}
 	drop := func(n int) {
 		p, there := b.places[n]
 		if !there {
@@ -242,18 +252,14 @@ func (b *bench) upsert(put, del []int) error {
 	for _, n := range slices.Concat(put, del) {
 		drop(n)
 	}
-	var add []*lake.NewFile
 	if order := b.sorted(numbers); len(order) > 0 {
 		f, err := b.write(order)
 		if err != nil {
-			return err
+			return nil, nil, err
 		}
 		add = append(add, f)
 	}
-	if len(add)+len(deletes) == 0 {
-		return nil
-	}
-	return b.commit(add, deletes)
+	return add, deletes, nil
 }
 
 // scatter adds a data file for each of the given numbers, which must be new, in one commit.

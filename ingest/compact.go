@@ -113,7 +113,8 @@ func (c *compactor) table(ctx context.Context, id catalog.Identifier) error {
 func (s *sink) publish(ctx context.Context, finished rewritten) error {
 	defer close(finished.settled)
 	started, r := time.Now(), finished.rewrite
-	moves, err := r.Publish(ctx, s.table)
+	var moves *compaction.Remap // nil when index and delta followed already
+	err := s.persist(ctx, func() (err error) { moves, err = r.Publish(ctx, s.table); return err })
 	if errors.Is(err, lake.ErrStale) {
 		s.log.Info("a rewrite came too late and was dropped", "table", s.name, "why", err)
 		return nil
@@ -121,12 +122,14 @@ func (s *sink) publish(ctx context.Context, finished rewritten) error {
 	if err != nil {
 		return fmt.Errorf("%s: publish a rewrite: %w", s.name, err)
 	}
-	if err := moves.Apply(s.index); err != nil {
-		return fmt.Errorf("%s: after a rewrite: %w", s.name, err)
-	}
-	if s.delta != nil {
-		if err := moves.Deletes(s.delta.Delete); err != nil {
+	if moves != nil {
+		if err := moves.Apply(s.index); err != nil {
 			return fmt.Errorf("%s: after a rewrite: %w", s.name, err)
+		}
+		if s.delta != nil {
+			if err := moves.Deletes(s.delta.Delete); err != nil {
+				return fmt.Errorf("%s: after a rewrite: %w", s.name, err)
+			}
 		}
 	}
 	s.log.Info("compacted", "table", s.name, "why", r.Group.Why, "files in", len(r.Group.Files), "files out", r.Files, "dropped rows", r.Dropped,
@@ -194,11 +197,13 @@ func (s *sink) keepUp(ctx context.Context) error {
 
 // upkeep tidies the manifests up and expires old snapshots.
 func (s *sink) upkeep(ctx context.Context) error {
-	tidied, err := s.table.Tidy(ctx)
+	var tidied lake.Tidied
+	err := s.persist(ctx, func() (err error) { tidied, err = s.table.Tidy(ctx); return err })
 	if err != nil {
 		return fmt.Errorf("%s: tidy up: %w", s.name, err)
 	}
-	expired, err := s.table.Expire(ctx, lake.ExpireOptions{})
+	var expired lake.Expired
+	err = s.persist(ctx, func() (err error) { expired, err = s.table.Expire(ctx, lake.ExpireOptions{}); return err })
 	if err != nil {
 		return fmt.Errorf("%s: expire snapshots: %w", s.name, err)
 	}

@@ -231,10 +231,16 @@ func (l *loop) statement(stream *source.Stream, tx *source.Transaction, q *sourc
 
 // stopTable gives a table up: what its batch holds is dropped, and its checkpoint stays where it is.
 func (l *loop) stopTable(t *table, stream *source.Stream, tx *source.Transaction, why error) {
-	t.stopped = fmt.Errorf("table %s stopped at transaction %s (%s, %s:%d): %w", t.name, tx.GTID, stream.Server(), tx.File, tx.Position, why)
+	l.giveUp(t, fmt.Errorf("table %s stopped at transaction %s (%s, %s:%d): %w", t.name, tx.GTID, stream.Server(), tx.File, tx.Position, why))
 	l.Logger.Error("table stopped; the others go on", "table", t.name, "transaction", tx.GTID.String(), "server", stream.Server(), "file", tx.File, "position", tx.Position, "why", why)
+}
+
+// giveUp drops what a table's batch holds, and does not follow it any more.
+func (l *loop) giveUp(t *table, why error) {
+	t.stopped = why
 	l.held -= t.bytes()
 	t.decoder, t.batch, t.plan = nil, nil, nil
+	l.observe(Stop{Table: t.name, Err: why})
 }
 
 // maybeCut commits when it is time to, and reports whether the pipeline has reached its end.
@@ -316,7 +322,10 @@ func (l *loop) hand(ctx context.Context, j job) error {
 	go func() {
 		ctx, cancel := context.WithTimeout(ctx, l.StoreTimeout)
 		defer cancel()
-		result <- flush(ctx, j, l.Observer)
+		l.observe(Flush{})
+		err := flush(ctx, j, l.observe)
+		l.observe(Flush{Done: true, Err: err})
+		result <- err
 	}()
 	l.flushing = result
 	return nil

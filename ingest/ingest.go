@@ -15,6 +15,10 @@
 // table.go     a followed table as the loop sees it: decoder, batch, what to skip
 // flush.go     a followed table as the flusher sees it: lake table, index, commits
 // compact.go   rewriting data files beside it, and publishing between two commits
+// cascade.go   tables that foreign keys change behind the binary log
+// observe.go   what an observer is told
+// progress.go  what is committed, for the watch
+// watch.go     looks at all servers beside the stream, and warns before they purge what is needed
 package ingest
 
 import (
@@ -49,17 +53,14 @@ type Options struct {
 	// quarter of Memory on top, at least compactMemory.
 	Compact *compaction.Options
 
-	Logger   *slog.Logger
-	Observer func(Commit) // called after each commit of a table; may be nil
-}
+	IgnoreCascades bool // follow tables that foreign keys change behind the binary log, too
 
-// Commit tells an observer what one commit of one table did.
-type Commit struct {
-	Table    string
-	Changes  int // row changes as the source made them
-	Rows     int // rows written
-	Deletes  int // positions deleted
-	Duration time.Duration
+	ProbeInterval    time.Duration // all servers of the list are looked at this often, beside the stream; default 30s
+	RetentionWarning time.Duration // warn when a server purges what the lake lacks within this time; default 6h
+
+	Logger *slog.Logger
+	// Observer is told what happens; may be nil. It is called by several goroutines at once, and must return soon.
+	Observer func(Event)
 }
 
 // compactMemory is the least memory that a rewrite is given to read its inputs.
@@ -91,6 +92,12 @@ func (o *Options) EnsureDefaults() {
 	if o.FormatVersion == 0 {
 		o.FormatVersion = 3
 	}
+	if o.ProbeInterval == 0 {
+		o.ProbeInterval = 30 * time.Second
+	}
+	if o.RetentionWarning == 0 {
+		o.RetentionWarning = 6 * time.Hour
+	}
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
@@ -107,6 +114,10 @@ func (o *Options) Validate() error {
 		return fmt.Errorf("format version %d: tables have format version 2 or 3", o.FormatVersion)
 	case o.CommitInterval < 0:
 		return fmt.Errorf("commit interval %s: it cannot be negative", o.CommitInterval)
+	case o.ProbeInterval < 0:
+		return fmt.Errorf("probe interval %s: it cannot be negative", o.ProbeInterval)
+	case o.RetentionWarning < 0:
+		return fmt.Errorf("retention warning %s: it cannot be negative", o.RetentionWarning)
 	case o.Memory < minMemory:
 		return fmt.Errorf("memory %d bytes: at least %d are needed", o.Memory, int64(minMemory))
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -25,6 +26,8 @@ type pipeline struct {
 	giveUpAt   time.Time        // when a start without any server fails
 	target     *checkpoint.Set  // fixed when the first server list was seen
 	compactor  *compactor       // of the loop under way; nil when compaction is off
+	ignored    []string         // foreign keys whose changes are missed, as logged
+	progress   *progress
 }
 
 // Run follows the source until ctx ends or Options.Until is reached. When ctx ends it commits the last complete
@@ -44,12 +47,21 @@ func Run(ctx, hard context.Context, o Options) error {
 	o.Source.Wanted = o.Tables.Match
 	o.Source.HeartbeatPeriod = min(time.Second, max(o.CommitInterval, 100*time.Millisecond))
 	o.Source.ReadTimeout = 3 * time.Second
-	p := &pipeline{Options: o, epochs: map[string]int64{}, giveUpAt: time.Now().Add(o.WaitForServer)}
+	p := &pipeline{Options: o, epochs: map[string]int64{}, progress: newProgress(), giveUpAt: time.Now().Add(o.WaitForServer)}
+	watching, endWatch := context.WithCancel(ctx)
+	var watch sync.WaitGroup
+	watch.Go(func() { p.watch(watching) })
+	defer watch.Wait()
+	defer endWatch()
 	retry := newBackOff()
 	for {
 		started := time.Now()
 		err := p.once(ctx, hard)
-		if err == nil || isFatal(err) {
+		if err == nil {
+			return nil
+		}
+		p.observe(Fail{Err: err, Final: isFatal(err)})
+		if isFatal(err) {
 			return err
 		}
 		if ctx.Err() != nil {
@@ -218,6 +230,7 @@ func (p *pipeline) begin(ctx context.Context, l *loop) error {
 	if first {
 		l.applied = start.Clone()
 	}
+	p.observe(Begin{After: l.applied})
 	p.Logger.Info("going on", "tables", len(l.tables), "after", l.applied.Short())
 	return nil
 }
@@ -247,12 +260,16 @@ func (l *loop) connect(ctx context.Context, from checkpoint.Set) (*source.Stream
 		servers := source.ProbeAll(ctx, l.Source)
 		chosen, err := source.Choose(ctx, l.Source, servers, from, l.Tables, l.current)
 		if err == nil {
+			err = l.refuseCascades(ctx, servers, chosen.Host)
+		}
+		if err == nil {
 			var stream *source.Stream
 			if stream, err = source.Dial(ctx, l.Source, chosen.Host, from); err == nil {
 				if l.current != chosen.Host {
 					l.Logger.Info("reading", "server", chosen.Host, "version", chosen.State.Version, "role", chosen.State.Role.String())
 				}
 				l.current, l.serverUUID = chosen.Host, stream.ServerUUID()
+				l.observe(Follow{Server: chosen.Host})
 				return stream, nil
 			}
 		}
@@ -271,6 +288,7 @@ func (l *loop) connect(ctx context.Context, from checkpoint.Set) (*source.Stream
 // pause says why there is nothing to do, and waits.
 func (p *pipeline) pause(ctx context.Context, retry *backoff.ExponentialBackOff, why error) bool {
 	wait := retry.NextBackOff()
+	p.observe(Wait{Err: why})
 	p.Logger.Warn("waiting for a server", "why", why, "next", wait.Round(time.Millisecond))
 	return sleep(ctx, wait)
 }
@@ -281,6 +299,7 @@ func (p *pipeline) gaveUp() bool { return p.serverUUID == "" && time.Now().After
 // lost notes that a server was lost, so that another one is preferred.
 func (l *loop) lost(err error) {
 	l.Logger.Warn("lost the server", "server", l.current, "why", err)
+	l.observe(Lost{Server: l.current, Err: err})
 	l.current = ""
 }
 

@@ -14,6 +14,7 @@ import (
 
 	"github.com/tidemark/tidemark/compaction"
 	"github.com/tidemark/tidemark/ingest"
+	"github.com/tidemark/tidemark/ingest/monitor"
 )
 
 func (a *app) ingestCommand() *cobra.Command {
@@ -21,6 +22,8 @@ func (a *app) ingestCommand() *cobra.Command {
 		o             ingest.Options
 		start, until  string
 		memory, serve string
+		cascades      string
+		bound         time.Duration
 		profile       string
 		compact       string
 	)
@@ -42,6 +45,12 @@ func (a *app) ingestCommand() *cobra.Command {
 			if o.Until, err = ingest.ParseUntil(until); err != nil {
 				return usageError{err}
 			}
+			switch cascades {
+			case "refuse", "ignore":
+				o.IgnoreCascades = cascades == "ignore"
+			default:
+				return usageError{fmt.Errorf("--cascades %q: expected refuse or ignore", cascades)}
+			}
 			bytes, err := humanize.ParseBytes(memory)
 			if err != nil {
 				return usageError{fmt.Errorf("--memory %q: expected a size like 512MiB", memory)}
@@ -62,7 +71,9 @@ func (a *app) ingestCommand() *cobra.Command {
 				return err
 			}
 			if serve != "" {
-				stop, err := a.startServer(serve, o.Lake)
+				m := monitor.New(bound)
+				o.Observer = m.Observe
+				stop, err := a.startServer(serve, o.Lake, m.Handler())
 				if err != nil {
 					return err
 				}
@@ -95,7 +106,11 @@ func (a *app) ingestCommand() *cobra.Command {
 	f.IntVar(&o.FormatVersion, "format-version", 3, "Iceberg format `version` of new tables: 3 (deletion vectors) or 2 (position deletes)")
 	f.BoolVar(&o.Strict, "strict", false, "stop at the first sign that lake and source differ")
 	f.StringVar(&compact, "compact", "on", "rewrite data files beside the stream and expire old snapshots: `on or off`")
-	f.StringVar(&serve, "serve", "", "also serve the Iceberg REST catalog on this `address`")
+	f.StringVar(&cascades, "cascades", "refuse", "`refuse or ignore` tables that foreign keys change without the binary log showing it (MySQL before 9.6)")
+	f.DurationVar(&o.ProbeInterval, "probe-interval", 30*time.Second, "all servers are looked at this often, beside the stream")
+	f.DurationVar(&o.RetentionWarning, "retention-warning", 6*time.Hour, "warn when a server purges what the lake lacks within this time")
+	f.StringVar(&serve, "serve", "", "also serve the Iceberg REST catalog, /metrics and /healthz on this `address`")
+	f.DurationVar(&bound, "unhealthy-after", monitor.DefaultBound, "/healthz answers 503 when no server can serve, or commits fail, for so long")
 	f.StringVar(&profile, "cpu-profile", "", "write a CPU profile to this `file`, for go tool pprof")
 	return c
 }

@@ -78,7 +78,7 @@ func exitCode(err error) int {
 		return exitUsage
 	case errors.As(err, &different):
 		return exitDiffers
-	case errors.As(err, &none) && (none.Exact() || none.Temporary()):
+	case errors.Is(err, errNoneServes), errors.As(err, &none) && (none.Exact() || none.Temporary()):
 		return exitNoServer
 	case errors.As(err, &fenced):
 		return exitFenced

@@ -25,7 +25,7 @@ func (a *app) serveCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			stop, err := a.startServer(listen, l)
+			stop, err := a.startServer(listen, l, nil)
 			if err != nil {
 				return err
 			}
@@ -38,18 +38,22 @@ func (a *app) serveCommand() *cobra.Command {
 	return c
 }
 
-// startServer serves the REST catalog in the background until stop is called.
-func (a *app) startServer(address string, l *lake.Lake) (stop func() error, err error) {
+// startServer serves the REST catalog in the background until stop is called, and the pages of a pipeline where there is
+// one.
+func (a *app) startServer(address string, l *lake.Lake, pages http.Handler) (stop func() error, err error) {
 	listener, err := net.Listen("tcp", address)
 	if err != nil {
 		return nil, fmt.Errorf("listen on %s: %w", address, err)
 	}
-	server := &http.Server{
-		Handler: rest.New(rest.Options{
-			Catalog: l.Catalog, Readers: rest.S3{Endpoint: a.s3Endpoint, Region: a.s3Region, PathStyle: a.s3Endpoint != ""}, Logger: a.log,
-		}),
-		ReadHeaderTimeout: 10 * time.Second,
+	mux := http.NewServeMux()
+	mux.Handle("/", rest.New(rest.Options{
+		Catalog: l.Catalog, Readers: rest.S3{Endpoint: a.s3Endpoint, Region: a.s3Region, PathStyle: a.s3Endpoint != ""}, Logger: a.log,
+	}))
+	if pages != nil {
+		mux.Handle("/metrics", pages)
+		mux.Handle("/healthz", pages)
 	}
+	server := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
 	done := make(chan error, 1)
 	go func() { done <- server.Serve(listener) }()
 	a.log.Info("serving the Iceberg REST catalog", "address", "http://"+listener.Addr().String())

@@ -352,7 +352,11 @@ func (b *bench) smallCommits(ctx context.Context, n int) error {
 		done <- ingest.Run(running, ctx, ingest.Options{
 			Source: b.source(), Tables: filter, Lake: &lake.Lake{Store: counted, Catalog: catalog.NewBucket(counted)}, Start: ingest.Start{Kind: ingest.StartEarliest},
 			CommitInterval: time.Millisecond, FormatVersion: b.format, Logger: quiet(),
-			Observer: func(c ingest.Commit) { committed <- c.Duration },
+			Observer: func(e ingest.Event) {
+				if c, ok := e.(ingest.Commit); ok {
+					committed <- c.Duration
+				}
+			},
 		})
 	}()
 	var times []time.Duration

@@ -133,6 +133,15 @@ func TestDiverged(t *testing.T) {
 	ends(t, startIngest(t, lake, testenv.URL(s)), 3, "diverged", s.UUID(), s.Addr())
 }
 
+// TestOtherPipeline: a table has one owner.
+func TestOtherPipeline(t *testing.T) {
+	s := testenv.MySQL(t)
+	s.Exec(t, schema)
+	lake := localLake(t)
+	catchUp(t, lake, testenv.URL(s))
+	ends(t, startIngest(t, lake, testenv.URL(s), "--pipeline", "other"), 4, "app.", `belongs to the pipeline "tidemark"`, "--pipeline")
+}
+
 // TestErrantReplica: a replica with a transaction of its own is passed over, and named.
 func TestErrantReplica(t *testing.T) {
 	cluster := testenv.Topology(t, 2)
