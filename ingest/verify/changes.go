@@ -34,6 +34,10 @@ type changes struct {
 	mu   sync.Mutex
 	seen checkpoint.Set // the lake's position and what was compared since
 	held checkpoint.Set // prepared XA transactions: nobody sees them
+
+	expected checkpoint.Set // see past
+	newer    bool
+	beats    int
 }
 
 // image is what a row image in the log says about the key it has.
@@ -96,19 +100,43 @@ func (c *changes) follow(ctx context.Context, stream *source.Stream) error {
 			if err := c.flush(); err != nil {
 				return err
 			}
-			c.publish(stream.Pending())
+			c.publish(stream.Pending(), tx == nil)
 		}
 	}
 }
 
 // publish says how far the log was compared.
-func (c *changes) publish(pending checkpoint.Set) {
+func (c *changes) publish(pending checkpoint.Set, heartbeat bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, g := range c.done {
+		c.newer = c.newer || !c.expected.ContainsGTID(g)
 		c.seen.Add(g)
 	}
+	if heartbeat {
+		c.beats++
+	}
 	c.done, c.held, c.flushed = c.done[:0], pending, time.Now()
+}
+
+// expect is told which transactions a server has executed or begun.
+func (c *changes) expect(set checkpoint.Set) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.expected, c.newer, c.beats = set, false, 0
+}
+
+// enoughBeats is more heartbeats than can have been under way.
+const enoughBeats = 5
+
+// past reports whether the log was read past all that was in it at expect. A transaction is written to the log before
+// it can be seen, and owned from before that on; so what was owned then and does not come, because it was rolled back, is applied for
+// long, or somebody only reserved its GTID, was not seen. It does not come any more when a transaction has come
+// that had not begun then, or when the server has nothing to send.
+func (c *changes) past() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.newer || c.beats >= enoughBeats
 }
 
 // lacks returns what of a set the log has not come to.

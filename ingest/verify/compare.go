@@ -14,7 +14,6 @@ import (
 	"github.com/zeebo/xxh3"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/tidemark/tidemark/checkpoint"
 	"github.com/tidemark/tidemark/ingest/snapshot"
 	"github.com/tidemark/tidemark/ingest/source"
 	"github.com/tidemark/tidemark/lake"
@@ -263,45 +262,21 @@ func (w *selecting) batch(batch arrow.RecordBatch) error {
 	return err
 }
 
-// A transaction is owned and committed for no longer than the writing of a group of them takes. One that has been owned for
-// ownedAtMost is not being committed: somebody has reserved its GTID, or it is a long one that is being applied. It was
-// not seen.
-const (
-	ownedAtMost = 30 * time.Second
-	askAgain    = 200 * time.Millisecond
-)
-
 // await waits until the log was read past everything that the SELECTs may have seen.
 func (p *comparison) await(ctx context.Context, c *changes) error {
 	executed, owned, err := p.conns[0].Reached(ctx)
 	if err != nil {
 		return err
 	}
-	began, asked := time.Now(), time.Now()
+	c.expect(executed.Union(owned))
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	for {
-		if c.lacks(executed).IsEmpty() && c.lacks(owned).IsEmpty() {
-			return nil
-		}
+	for !c.lacks(executed).IsEmpty() || !c.lacks(owned).IsEmpty() && !c.past() {
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case <-tick.C:
 		}
-		if time.Since(asked) < askAgain || owned.IsEmpty() {
-			continue
-		}
-		// What was owned is executed by now, or still owned, or was rolled back.
-		doneNow, ownedNow, err := p.conns[0].Reached(ctx)
-		if err != nil {
-			return err
-		}
-		asked = time.Now()
-		executed = executed.Union(owned.Intersect(doneNow))
-		owned = owned.Intersect(ownedNow)
-		if time.Since(began) > ownedAtMost {
-			owned = checkpoint.Set{}
-		}
 	}
+	return nil
 }

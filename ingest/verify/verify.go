@@ -97,7 +97,7 @@ func setDefault[T int | int64](v *T, to T) {
 
 // Validate reports the first setting that cannot work.
 func (o *Options) Validate() error {
-	const minMemory = 1 << 20
+	const minMemory = 64 << 10
 	switch {
 	case o.Parallel < 0:
 		return fmt.Errorf("%d connections: at least one is needed", o.Parallel)
