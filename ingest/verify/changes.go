@@ -152,8 +152,9 @@ func (c *changes) event(tx *source.Transaction, e *source.Event) error {
 	case e.Rows != nil:
 		return c.rows(e.Rows, unclear)
 	case e.Query != nil:
+		// A new type or another list of labels changes what rows say without an image of them.
 		st := decode.Classify(e.Query.Schema, e.Query.SQL)
-		if !st.ChangesRows() {
+		if st.Kind == decode.Harmless {
 			return nil
 		}
 		hit := st.AnyTable() && (st.DB == "" || st.DB == c.id.DB)

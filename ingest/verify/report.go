@@ -25,6 +25,7 @@ const (
 	Different   Result = "different"
 	NotInLake   Result = "not-in-lake"  // the source has it, the lake does not
 	NotFollowed Result = "not-followed" // as before, and it has no key to follow it by
+	Interrupted Result = "interrupted"  // the run was ended before the table was compared to its end
 	Failed      Result = "failed"       // it could not be compared, or not to its end; Error says why
 )
 
@@ -166,6 +167,8 @@ func (t *TableReport) writeText(w io.Writer) {
 		say("%s: NOT IN THE LAKE", t.Table)
 	case NotFollowed:
 		say("%s: not in the lake: it has no primary key to follow it by", t.Table)
+	case Interrupted:
+		say("%s: interrupted after %s, %s until then", t.Table, rows, plural(t.Differences, "difference"))
 	case Failed:
 		say("%s: FAILED after %s: %s", t.Table, rows, t.Error)
 		if t.Differences > 0 {

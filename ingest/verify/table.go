@@ -213,10 +213,13 @@ func (t *table) attempt(ctx context.Context) error {
 
 // part compares a part and notes the outcome.
 func (s *session) part(ctx context.Context, p *part) error {
-	began := time.Now()
+	began, counted := time.Now(), s.count(0)
 	for h := range 2 {
 		c := &comparison{session: s, part: p, half: h == 1, findings: newFindings(s.List - s.done.named())}
 		out, err := c.compare(ctx)
+		if err != nil {
+			s.count(counted - s.count(0)) // its rows come again
+		}
 		if errors.Is(err, errCollision) && h == 0 {
 			continue
 		}

@@ -37,6 +37,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -118,8 +119,9 @@ type run struct {
 	state   *state
 	current string // host in use
 
-	mu          sync.Mutex
-	done, total int64 // rows, for Progress
+	counted atomic.Int64 // rows, for Progress
+	total   int64
+	telling sync.Mutex
 }
 
 // Run compares the tables. The report is whole as far as the run came, also with an error. Errors of single tables stand
@@ -158,13 +160,16 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 		return report, err
 	}
 	for _, t := range tables {
-		if err := r.table(ctx, t); err != nil {
+		err := r.table(ctx, t)
+		if ctx.Err() != nil {
+			t.report.Result = Interrupted
+			report.Tables = append(report.Tables, t.report)
+			return report, context.Cause(ctx)
+		}
+		if err != nil {
 			t.report.fail(err)
 		}
 		report.Tables = append(report.Tables, t.report)
-		if ctx.Err() != nil {
-			return report, context.Cause(ctx)
-		}
 	}
 	for _, n := range names {
 		if !slices.ContainsFunc(tables, func(t *table) bool { return t.id == catalog.Identifier{DB: n.DB, Table: n.Table} }) {
@@ -212,10 +217,15 @@ func (r *run) host() string { return cmp.Or(r.current, r.Source.Hosts[0]) }
 
 // progress counts rows.
 func (r *run) progress(table string, rows int64) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.done += rows
+	r.telling.Lock()
+	defer r.telling.Unlock()
+	done := r.count(rows)
 	if r.Progress != nil {
-		r.Progress(Progress{table, r.done, max(r.total, r.done)})
+		r.Progress(Progress{table, done, max(r.total, done)})
 	}
+}
+
+// count adds rows, and returns how many there are now.
+func (r *run) count(rows int64) int64 {
+	return r.counted.Add(rows)
 }

@@ -136,8 +136,8 @@ func (w *world) edit(table string, change func(e *edit)) {
 	require.NoError(t, lt.Commit(ctx, c))
 }
 
-// row finds a live row by the text of its key, and where it is.
-func (e *edit) row(key ...string) (one arrow.RecordBatch, file *lake.FileInfo, position uint32) {
+// each calls yield with the live rows until that returns false: the text of the key, and where the row is.
+func (e *edit) each(yield func(key []string, batch arrow.RecordBatch, row int, file *lake.FileInfo, position uint32) bool) {
 	e.w.t.Helper()
 	for _, f := range e.t.Inventory() {
 		r, err := e.t.OpenValues(e.w.t.Context(), &f, lake.Interval{}, 1000, memory.DefaultAllocator)
@@ -150,19 +150,39 @@ func (e *edit) row(key ...string) (one arrow.RecordBatch, file *lake.FileInfo, p
 				break
 			}
 			for row := range int(batch.NumRows()) {
-				var have []string
+				var key []string
 				for _, k := range e.t.Key() {
-					have = append(have, batch.Column(k).ValueStr(row))
+					key = append(key, batch.Column(k).ValueStr(row))
 				}
-				if position := uint32(at) + uint32(row); slices.Equal(have, key) && (f.Deleted == nil || !f.Deleted.Contains(position)) {
-					return batch.NewSlice(int64(row), int64(row)+1), &f, position
+				if position := uint32(at) + uint32(row); (f.Deleted == nil || !f.Deleted.Contains(position)) && !yield(key, batch, row, &f, position) {
+					return
 				}
 			}
 		}
 		require.NoError(e.w.t, r.Close())
 	}
-	require.Fail(e.w.t, "no such row", "%s has no row %v", e.t.ID(), key)
-	return nil, nil, 0
+}
+
+// keys returns the keys, of one column, of the live rows.
+func (e *edit) keys() (all []string) {
+	e.each(func(key []string, _ arrow.RecordBatch, _ int, _ *lake.FileInfo, _ uint32) bool {
+		all = append(all, key[0])
+		return true
+	})
+	return all
+}
+
+// row finds a live row by the text of its key, and where it is.
+func (e *edit) row(wanted ...string) (one arrow.RecordBatch, file *lake.FileInfo, position uint32) {
+	e.w.t.Helper()
+	e.each(func(key []string, batch arrow.RecordBatch, row int, f *lake.FileInfo, at uint32) bool {
+		if slices.Equal(key, wanted) {
+			one, file, position = batch.NewSlice(int64(row), int64(row)+1), f, at
+		}
+		return one == nil
+	})
+	require.NotNil(e.w.t, one, "%s has no row %v", e.t.ID(), wanted)
+	return one, file, position
 }
 
 // remove takes a row away.
