@@ -87,8 +87,8 @@ func TestUnderLoad(t *testing.T) {
 			}
 		}
 	}
-	compare(30, map[string][]string{})
-	assert.Greater(t, len(sets), 10, "positions")
+	compare(20, map[string][]string{})
+	assert.Greater(t, len(sets), 5, "positions")
 	end()
 	require.NoError(t, <-ingesting)
 	compare(5, map[string][]string{})

@@ -176,6 +176,9 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 			report.Tables = append(report.Tables, r.absent(ctx, n))
 		}
 	}
+	if len(report.Tables) == 0 {
+		return report, fmt.Errorf("neither the lake nor the source has a table that matches %s", o.Tables)
+	}
 	report.finish()
 	return report, r.state.end(report)
 }

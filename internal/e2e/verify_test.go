@@ -128,6 +128,17 @@ func TestVerify(t *testing.T) {
 			if got := v.named("wide"); !slices.Equal(got, want) {
 				t.Errorf("after more changes verify names %q, want %q", got, want)
 			}
+			// With these changes the lake has just what the source has, by contradictions.
+			catchUp(t, lake, least)
+			code, out, log := run(t, lake.env, append([]string{"verify", "--source", least, "--tables", "app.wide"}, lake.args...)...)
+			if code != 0 || !strings.Contains(out, "app.wide: equal") || !strings.Contains(out, "it is marked suspect, and is equal now") {
+				t.Errorf("of a suspect table that is equal, verify says, with exit code %d:\n%s%s", code, out, log)
+			}
+			s.Exec(t, "UPDATE app.hot SET n = n + 1")
+			s.Purge(t)
+			if v := verify(t, lake, least, 3); !strings.Contains(v.Tables[0].Error, "purged") {
+				t.Errorf("with a purged position verify says %+v", v)
+			}
 		})
 	}
 }
@@ -146,7 +157,7 @@ func TestVerifyBesideIngest(t *testing.T) {
 	until(t, "every table is in the lake", func() (bool, string) { return len(lake.checkpoints(t)) == len(tables), p.text() })
 	both := testenv.URL(cluster.Replicas[0], s)
 	touched := 0
-	for i := range 12 {
+	for i := range 8 {
 		before := w.count.Load()
 		v := verify(t, lake, both, 0, "--parallel", fmt.Sprint(1+i%3))
 		for _, table := range v.Tables {
@@ -173,6 +184,8 @@ func TestVerifyBesideIngest(t *testing.T) {
 	}
 	stop()
 	p.stop()
+	cluster.Sync(t)
+	catchUp(t, lake, both)
 	v := verify(t, lake, both, 5)
 	for _, table := range v.Tables {
 		if table.Touched > 0 {
