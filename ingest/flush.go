@@ -25,6 +25,7 @@ type sink struct {
 	record checkpoint.Record // as last committed; the next one is derived from it
 	strict bool
 	log    *slog.Logger
+	tell   func(Event) // of what other programs did; may be nil
 
 	// What was written for the transaction that is not complete yet, and will be committed with its end.
 	delta   *merge.Delta
@@ -53,11 +54,11 @@ type piece struct {
 // point is where a commit takes its tables.
 type point struct {
 	sets     map[*sink]checkpoint.Set // every table to be committed
-	server   string                   // UUID
-	file     string
-	position uint64
-	time     time.Time // source commit time of the last transaction
-	pending  checkpoint.Set
+	at       checkpoint.Position      // but for the set
+	pending  checkpoint.Set           // prepared XA transactions, which the source counts as executed
+	replayed bool                     // what is committed came again
+	again    bool                     // what is committed will come again after a restart
+	doubt    string                   // why lake and source may differ
 }
 
 // job is what the loop hands to the flusher: rows to write and, unless they belong to a transaction whose end is
@@ -157,7 +158,7 @@ var errDiffers = errors.New("lake and source differ")
 // commit publishes what was written, with the position, in one snapshot.
 func (s *sink) commit(ctx context.Context, p *point, started time.Time, observe func(Event)) error {
 	record := s.next(p)
-	contradictions, err := s.judge(&record)
+	contradictions, err := s.judge(&record, p)
 	if err != nil {
 		return err
 	}
@@ -244,14 +245,17 @@ func (s *sink) follow(ctx context.Context) error {
 	}
 	s.log.Log(ctx, level, "another program committed", "table", s.name, "files gone", len(drift.Gone), "files added", len(drift.Added),
 		"rows moved", did.Moved, "rows more or less", did.Rows, "took", time.Since(started).Round(time.Millisecond))
+	if s.tell != nil {
+		s.tell(Foreign{Table: s.name, Rows: did.Rows, Size: s.table.Size()})
+	}
 	return nil
 }
 
 // mark records the position of a table without changes.
 func (s *sink) mark(ctx context.Context, p *point, observe func(Event)) error {
 	record := s.next(p)
-	if record.GTIDSet == s.record.GTIDSet && record.State == s.record.State {
-		observe(Mark{s.name, s.record})
+	if !moved(&s.record, &record) {
+		observe(Mark{s.name, s.record, s.table.Size()})
 		return nil
 	}
 	set, promote := s.table.SetCheckpoint, s.promotes(p)
@@ -265,18 +269,29 @@ func (s *sink) mark(ctx context.Context, p *point, observe func(Event)) error {
 	if promote {
 		s.live()
 	}
-	observe(Mark{s.name, record})
+	observe(Mark{s.name, record, s.table.Size()})
 	return nil
+}
+
+// moved reports whether a record says more than the one before.
+func moved(from, to *checkpoint.Record) bool {
+	return from.GTIDSet != to.GTIDSet || from.State != to.State || from.Anonymous != to.Anonymous || (from.Replay == nil) != (to.Replay == nil) ||
+		to.Anonymous && (from.ServerUUID != to.ServerUUID || from.File != to.File || from.Position != to.Position)
 }
 
 // next is the record of a commit at p.
 func (s *sink) next(p *point) checkpoint.Record {
 	r := s.record
 	r.Commit = uuid.NewString()
-	r.GTIDSet = p.sets[s].String()
-	r.ServerUUID, r.File, r.Position = p.server, p.file, p.position
-	if !p.time.IsZero() {
-		r.Time = p.time
+	at := p.at
+	at.Set = p.sets[s]
+	r.Reach(at)
+	if r.Replay = nil; p.again {
+		r.Replay = &checkpoint.Replay{Time: r.Time}
+	}
+	if p.doubt != "" && r.State == checkpoint.StateLive {
+		s.log.Error("table is suspect until it is loaded again", "table", s.name, "why", p.doubt)
+		r.State = checkpoint.StateSuspect
 	}
 	if s.promotes(p) {
 		r.State, r.Load = checkpoint.StateLive, nil
@@ -285,10 +300,10 @@ func (s *sink) next(p *point) checkpoint.Record {
 }
 
 // judge looks at the contradictions the batch met. A table that was followed from a point and never loaded lacks rows
-// by nature, and one that is loaded has rows that come again; in any other they mean that lake and source differ. It
-// returns how many mean that.
-func (s *sink) judge(r *checkpoint.Record) (contradictions int, err error) {
-	if s.delta.AnomalyCount == 0 || r.State == checkpoint.StatePartial || s.high != nil {
+// by nature, and what comes again, after a load too, contradicts what it led to; in any other they mean that lake and source
+// differ. It returns how many mean that.
+func (s *sink) judge(r *checkpoint.Record, p *point) (contradictions int, err error) {
+	if s.delta.AnomalyCount == 0 || r.State == checkpoint.StatePartial || s.high != nil || p.replayed {
 		return 0, nil
 	}
 	for _, a := range s.delta.Anomalies {

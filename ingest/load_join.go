@@ -108,7 +108,7 @@ func (s *session) give(ctx context.Context, l *loop) error {
 			continue
 		}
 		t.set = l.applied.Union(t.set)
-		t.ahead = true
+		t.at, t.ahead = checkpoint.At(t.set), true
 		list = append(list, t)
 		delete(l.tables, name)
 	}
@@ -195,7 +195,7 @@ func (l *loop) adopt(tables []*table, fresh bool) {
 	for i, t := range tables {
 		switch {
 		case fresh && i == 0:
-			l.applied = t.set.Clone()
+			l.at, l.applied = checkpoint.Position{}, t.set.Clone()
 		case fresh:
 			l.applied = l.applied.Intersect(t.set)
 		}

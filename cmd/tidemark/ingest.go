@@ -39,6 +39,9 @@ func (a *app) ingestCommand() *cobra.Command {
 			if o.Start, err = ingest.ParseStart(start); err != nil {
 				return usageError{err}
 			}
+			if err := o.Start.Fits(o.Source.Hosts); err != nil {
+				return usageError{err}
+			}
 			if o.Until, err = ingest.ParseUntil(until); err != nil {
 				return usageError{err}
 			}
@@ -94,7 +97,7 @@ func (a *app) ingestCommand() *cobra.Command {
 	f := c.Flags()
 	a.sourceFlags(f)
 	a.lakeFlags(f)
-	f.StringVar(&start, "start", "initial", "where a table without a checkpoint begins: `initial, earliest, latest or gtid:SET`; initial loads it first")
+	f.StringVar(&start, "start", "initial", "where a table without a checkpoint begins: `initial, earliest, latest, gtid:SET, timestamp:RFC3339 or file:NAME:POS[@HOST:PORT]`; initial loads it first")
 	f.IntVar(&o.LoadWorkers, "load-workers", 0, "connections that read a table at once (default: 4, fewer with little --memory)")
 	f.Int64Var(&o.LoadRate, "load-rate", 0, "`rows` a second that loads read at most; 0: no limit")
 	f.IntVar(&o.LoadRange, "load-range", 0, "`rows` that are read at once; 0: as many as make a data file of good size")
