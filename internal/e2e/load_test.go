@@ -490,3 +490,37 @@ func TestReloadPurged(t *testing.T) {
 	equal(t, other, read)
 	equalTables(t, other, read, bigTable)
 }
+
+// TestLoadTroubles: binary logs that the replay would need are purged while rows are read, and the load begins anew; a table
+// that is dropped, or emptied, while it is loaded is left out, or loaded anew; the others are loaded all the same. The rate is kept.
+func TestLoadTroubles(t *testing.T) {
+	const rows = 8000
+	s := testenv.MySQL(t)
+	s.Exec(t, schema)
+	many(t, s, rows)
+	s.Exec(t, "CREATE TABLE app.dropped LIKE app.big; INSERT INTO app.dropped SELECT * FROM app.big", "CREATE TABLE app.emptied LIKE app.big; INSERT INTO app.emptied SELECT * FROM app.big")
+	lake := localLake(t)
+	began := time.Now()
+	p := startLoading(t, lake, testenv.URL(s), "--load-rate", "4000")
+	until(t, "big is read", func() (bool, string) {
+		progress, _ := lake.progress(t, "big")
+		return progress.Ranges > 0, p.text()
+	})
+	s.Exec(t, "UPDATE app.big SET n = n + 1")
+	s.Purge(t)
+	s.Exec(t, "DROP TABLE app.dropped", "TRUNCATE app.emptied", "INSERT INTO app.emptied VALUES (1, 1, 'again')")
+	p.waitForLog("the load of a table has to begin anew")
+	if took := time.Since(began).Seconds(); took < 1.5*rows/4000 {
+		t.Errorf("%d rows were read in %.1f s at 4000 a second", rows*3/2, took)
+	}
+	for table := range tables {
+		p.waitForLog(`loaded table joins the stream" table=app.` + table)
+	}
+	p.waitForLog(`loaded table joins the stream" table=app.big`)
+	p.waitForLog(`loaded table joins the stream" table=app.emptied`)
+	p.waitForLog(`a table to be loaded is not in the source any more" table=app.dropped`)
+	p.stop()
+	catchUp(t, lake, testenv.URL(s), "--start", "initial", "--tables", "app.*,!app.ignored,!app.dropped", "--strict")
+	equal(t, s, lake.byDuckDB(t))
+	equalTables(t, s, lake.byDuckDB(t), map[string]string{"big": "id", "emptied": "id"})
+}
