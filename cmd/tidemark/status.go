@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tidemark/tidemark/checkpoint"
+	"github.com/tidemark/tidemark/ingest"
 	"github.com/tidemark/tidemark/ingest/source"
 	"github.com/tidemark/tidemark/lake"
 )
@@ -43,6 +44,9 @@ func (a *app) statusCommand() *cobra.Command {
 				state, age, set := "no checkpoint", "", ""
 				if r := t.Checkpoint; r != nil {
 					state, set = string(r.State), shortSet(r.GTIDSet)
+					if p, err := ingest.ParseLoadProgress(*r); err == nil && r.State == checkpoint.StateLoading {
+						state += ": " + p.String()
+					}
 				}
 				if t.Age != nil {
 					age = source.Span(time.Duration(*t.Age * float64(time.Second)))
