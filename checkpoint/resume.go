@@ -25,6 +25,7 @@ type Server struct {
 	Name     string // for messages: its address
 	UUID     [16]byte
 	Executed Set // gtid_executed
+	Owned    Set // gtid_owned, asked for before Executed: transactions that are being committed
 	Purged   Set // gtid_purged, a subset of Executed
 	Role     Role
 	Sources  [][16]byte // UUIDs of the servers it replicates from, as far as known
@@ -108,6 +109,8 @@ func resume(position Set, servers []Server, i int) Answer {
 // never returns the part of lacking that server i cannot get any more. What nobody can say is taken for delay.
 func never(lacking Set, servers []Server, i int, seen []int) Set {
 	s := &servers[i]
+	// The binary log has a transaction before gtid_executed does.
+	lacking = lacking.Subtract(s.Owned)
 	if lacking.IsEmpty() || s.Role == RolePrimary {
 		return lacking
 	}

@@ -25,6 +25,7 @@ type sink struct {
 	record checkpoint.Record // as last committed; the next one is derived from it
 	strict bool
 	log    *slog.Logger
+	tell   func(Event) // of what other programs did; may be nil
 
 	// What was written for the transaction that is not complete yet, and will be committed with its end.
 	delta   *merge.Delta
@@ -237,6 +238,9 @@ func (s *sink) follow(ctx context.Context) error {
 	}
 	s.log.Log(ctx, level, "another program committed", "table", s.name, "files gone", len(drift.Gone), "files added", len(drift.Added),
 		"rows moved", did.Moved, "rows more or less", did.Rows, "took", time.Since(started).Round(time.Millisecond))
+	if s.tell != nil {
+		s.tell(Foreign{Table: s.name, Rows: did.Rows, Size: s.table.Size()})
+	}
 	return nil
 }
 
@@ -244,14 +248,14 @@ func (s *sink) follow(ctx context.Context) error {
 func (s *sink) mark(ctx context.Context, p *point, observe func(Event)) error {
 	record := s.next(p)
 	if !moved(&s.record, &record) {
-		observe(Mark{s.name, s.record})
+		observe(Mark{s.name, s.record, s.table.Size()})
 		return nil
 	}
 	if err := s.persist(ctx, func() error { return s.table.SetCheckpoint(ctx, record) }); err != nil {
 		return fmt.Errorf("%s: record the position: %w", s.name, err)
 	}
 	s.record, s.committed = record, time.Now()
-	observe(Mark{s.name, record})
+	observe(Mark{s.name, record, s.table.Size()})
 	return nil
 }
 

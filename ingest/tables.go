@@ -177,7 +177,7 @@ func (p *pipeline) newSink(ctx context.Context, name string, lt *lake.Table) (*s
 	}
 	p.compactor.look(lt.ID())
 	p.observe(Open{Table: name, Record: record, Size: lt.Size()})
-	return &sink{name: name, table: lt, index: index, record: record, strict: p.Strict, log: p.Logger, committed: time.Now(), compactor: p.compactor}, nil
+	return &sink{name: name, table: lt, index: index, record: record, strict: p.Strict, log: p.Logger, tell: p.observe, committed: time.Now(), compactor: p.compactor}, nil
 }
 
 func keyCodec(lt *lake.Table) (*merge.KeyCodec, error) {

@@ -39,7 +39,7 @@ func (a *app) doctor(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	from, err := resumePoint(ctx, l, filter)
+	from, last, err := resumePoint(ctx, l, filter)
 	if err != nil {
 		return err
 	}
@@ -49,7 +49,7 @@ func (a *app) doctor(ctx context.Context) error {
 		if err := a.printJSON(verdicts); err != nil {
 			return err
 		}
-	} else if err := a.printVerdicts(from, verdicts); err != nil {
+	} else if err := a.printVerdicts(from, last, verdicts); err != nil {
 		return err
 	}
 	if _, err := source.Pick(verdicts, from.Set, ""); err != nil {
@@ -62,12 +62,13 @@ func (a *app) doctor(ctx context.Context) error {
 var errNoneServes = errors.New("no server of the list can serve now; the verdicts say why, and what to do")
 
 // resumePoint is what all followed tables of the lake have. Its time is that of the last transaction of the table that is
-// furthest behind.
-func resumePoint(ctx context.Context, l *lake.Lake, filter source.Filter) (checkpoint.Position, error) {
+// furthest behind. last names that table; it is empty when all have the same.
+func resumePoint(ctx context.Context, l *lake.Lake, filter source.Filter) (from checkpoint.Position, last string, err error) {
 	var all []checkpoint.Position
+	var names []string
 	ids, err := l.List(ctx)
 	if err != nil {
-		return checkpoint.Position{}, err
+		return from, "", err
 	}
 	for _, id := range ids {
 		if !filter.Match(id.DB, id.Table) {
@@ -75,7 +76,7 @@ func resumePoint(ctx context.Context, l *lake.Lake, filter source.Filter) (check
 		}
 		t, err := lake.Open(ctx, l, id)
 		if err != nil {
-			return checkpoint.Position{}, err
+			return from, "", err
 		}
 		r, ok := t.Checkpoint()
 		if !ok {
@@ -83,11 +84,23 @@ func resumePoint(ctx context.Context, l *lake.Lake, filter source.Filter) (check
 		}
 		at, err := r.At()
 		if err != nil {
-			return checkpoint.Position{}, fmt.Errorf("%s: %w", id, err)
+			return from, "", fmt.Errorf("%s: %w", id, err)
 		}
 		all = append(all, at)
+		names = append(names, id.String())
 	}
-	return checkpoint.Common(all), nil
+	from = checkpoint.Common(all)
+	behind, same := 0, true
+	for i, at := range all {
+		same = same && at.Set.Equal(from.Set)
+		if at.Set.Count() < all[behind].Set.Count() {
+			behind = i
+		}
+	}
+	if !same {
+		last = names[behind]
+	}
+	return from, last, nil
 }
 
 func (a *app) printJSON(v any) error {
@@ -100,7 +113,7 @@ func (a *app) printJSON(v any) error {
 }
 
 // printVerdicts writes a paragraph for each server: the verdict, what it rests on, what to do.
-func (a *app) printVerdicts(from checkpoint.Position, verdicts []source.Verdict) error {
+func (a *app) printVerdicts(from checkpoint.Position, last string, verdicts []source.Verdict) error {
 	var b strings.Builder
 	if from.IsZero() {
 		b.WriteString("The lake has no checkpoint yet: the servers are judged for a start from the beginning.\n")
@@ -108,6 +121,9 @@ func (a *app) printVerdicts(from checkpoint.Position, verdicts []source.Verdict)
 		fmt.Fprintf(&b, "The lake goes on after %s", from.Short())
 		if !from.Time.IsZero() {
 			fmt.Fprintf(&b, ", committed at the source %s ago", source.Span(time.Since(from.Time)))
+		}
+		if last != "" {
+			fmt.Fprintf(&b, "; furthest behind is %s", last)
 		}
 		b.WriteString(".\n")
 	}

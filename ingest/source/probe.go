@@ -24,6 +24,7 @@ type State struct {
 	ServerID   uint32
 	GTIDMode   string // "ON", "OFF", "ON_PERMISSIVE", "OFF_PERMISSIVE"; empty where there are no GTIDs
 	Executed   checkpoint.Set
+	Owned      checkpoint.Set // transactions being committed when Executed was asked for
 	Purged     checkpoint.Set
 	LogBin     bool
 	Format     string // binlog_format
@@ -65,7 +66,7 @@ func (s State) mariaDB() bool { return strings.Contains(strings.ToLower(s.Versio
 func (s State) UUIDString() string { return checkpoint.FormatUUID(s.UUID) }
 
 func (s State) rules() checkpoint.Server {
-	return checkpoint.Server{Name: s.Host, UUID: s.UUID, Executed: s.Executed, Purged: s.Purged, Role: s.Role, Sources: s.Sources}
+	return checkpoint.Server{Name: s.Host, UUID: s.UUID, Executed: s.Executed, Owned: s.Owned, Purged: s.Purged, Role: s.Role, Sources: s.Sources}
 }
 
 // ProbeAll probes all servers of the list at once. It takes no longer than the slowest may: about two ConnectTimeouts.
@@ -124,7 +125,7 @@ func (s *State) ask(c *session) error {
 	if s.mariaDB() {
 		return nil // its GTIDs are another thing; Judge says so
 	}
-	var executed, purged, uuid, id string
+	var owned, executed, purged, uuid, id string
 	for _, q := range []struct {
 		to    *string
 		names []string
@@ -176,12 +177,16 @@ func (s *State) ask(c *session) error {
 	if err := s.Replication.ask(c, s); err != nil {
 		return err
 	}
-	// Both sets in one statement, and last: they are the answer that ages fastest.
-	row, absent, err := c.lookup("SELECT @@global.gtid_executed, @@global.gtid_purged")
+	// All sets in one statement, and last: they are the answer that ages fastest. A transaction passes from owned to
+	// executed in one step, so asked for in this order it is in one of the two.
+	row, absent, err := c.lookup("SELECT @@global.gtid_owned, @@global.gtid_executed, @@global.gtid_purged")
 	if err != nil || absent {
 		return err
 	}
-	executed, purged = row[0], row[1]
+	owned, executed, purged = row[0], row[1], row[2]
+	if s.Owned, err = checkpoint.ParseOwned(owned); err != nil {
+		return fmt.Errorf("gtid_owned: %w", err)
+	}
 	if s.Executed, err = checkpoint.ParseSet(executed); err != nil {
 		return fmt.Errorf("gtid_executed: %w", err)
 	}

@@ -49,7 +49,8 @@ type Heartbeat struct {
 const firstPacket = 30 * time.Second
 
 // writeTimeout is how long the server waits for us to take what it sends, in seconds: a commit to a slow lake must not
-// cost the connection. An abandoned connection does no harm: the next one with our UUID ends it.
+// cost the connection. An abandoned connection does no harm: the next one with our UUID ends it, or, where it is stuck
+// in a write to a process that hangs, this time does.
 const writeTimeout = 3600
 
 // begin tells the server who we are and what we want.
