@@ -95,7 +95,7 @@ func resume(position Set, servers []Server, i int) Answer {
 				a.Holders = append(a.Holders, servers[j].Name)
 			}
 		}
-		if filled := fillLeadingHoles(position); filled.Contains(s.Purged) {
+		if filled := fillLeadingHoles(position).Intersect(s.Executed); filled.Contains(s.Purged.Union(position)) {
 			a.Meant = filled
 		}
 		return a
@@ -161,6 +161,10 @@ func holders(set Set, servers []Server, except int) []string {
 	}
 	return names
 }
+
+// LeadingHoles returns what lies before the first interval of each server and tag of the set. A position means everything
+// before it, so a set with such holes is seldom what was meant.
+func (s Set) LeadingHoles() Set { return fillLeadingHoles(s).Subtract(s) }
 
 // fillLeadingHoles returns the set with everything before each server's first interval added.
 func fillLeadingHoles(s Set) Set {

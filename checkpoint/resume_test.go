@@ -123,6 +123,9 @@ func TestResumeGuessesWhichSetWasMeant(t *testing.T) {
 	assert.Equal(t, checkpoint.Purged, got.Kind)
 	assert.Equal(t, a+":1-38823122", got.Missing.String())
 	assert.Equal(t, a+":1-38961148", got.Meant.String())
+	p.Executed = set(a + ":1-38823122:38952437-38961148")
+	got = checkpoint.Resume(set(a+":38952437-38961148"), []checkpoint.Server{p})[0]
+	assert.Equal(t, p.Executed.String(), got.Meant.String(), "no more than the server ever had")
 	assert.True(t, checkpoint.Resume(set(a+":1-2"), []checkpoint.Server{p})[0].Meant.IsEmpty())
 }
 

@@ -71,14 +71,16 @@ func exitCode(err error) int {
 	var none *source.NoServerError
 	var fenced *lake.FencedError
 	var different *verify.DifferentError
+	var place *source.PlaceError
+	var tooOld *source.TooOldError
 	switch {
 	case err == nil:
 		return exitDone
-	case errors.As(err, &usage), errors.As(err, &conf):
+	case errors.As(err, &usage), errors.As(err, &conf), errors.As(err, &place):
 		return exitUsage
 	case errors.As(err, &different):
 		return exitDiffers
-	case errors.Is(err, errNoneServes), errors.As(err, &none) && (none.Exact() || none.Temporary()):
+	case errors.Is(err, errNoneServes), errors.As(err, &tooOld), errors.As(err, &none) && (none.Exact() || none.Temporary()):
 		return exitNoServer
 	case errors.As(err, &fenced):
 		return exitFenced

@@ -38,16 +38,29 @@ type State struct {
 	FilesLimit int           // binary log files it keeps, likewise
 	MayDump    error         // why the user may not read the binary log, nil when it may
 
+	End checkpoint.Place // where its log ends, looked at after gtid_mode; zero when the user may not see it
+
 	// HidesCascades says why changes made by the actions of foreign keys do not reach the server's binary log; empty when
 	// they do.
 	HidesCascades string
 
 	Replication
 	NotSeen []string // what could not be looked at, and what that takes
+
+	way *way // where to read a position on, by file and offset; nil when that was not looked for
 }
 
 // Usable reports whether the server answered and has GTIDs.
 func (s State) Usable() bool { return s.Err == nil && s.GTIDMode != "" && s.GTIDMode != "OFF" }
+
+// ByGTID reports whether the server looks for a GTID set in its log: others know GTIDs at most, and are read by file and
+// offset. (They refuse with "cannot start in AUTO_POSITION mode", ON_PERMISSIVE too.)
+func (s State) ByGTID() bool { return s.Err == nil && s.GTIDMode == "ON" }
+
+// Answers reports whether the server answered and is a MySQL server.
+func (s State) Answers() bool { return s.Err == nil && !s.mariaDB() }
+
+func (s State) mariaDB() bool { return strings.Contains(strings.ToLower(s.Version), "mariadb") }
 
 // UUIDString returns the server's UUID as MySQL prints it.
 func (s State) UUIDString() string { return checkpoint.FormatUUID(s.UUID) }
@@ -109,7 +122,7 @@ func (s *State) ask(c *session) error {
 	} else if ok {
 		s.Version = v
 	}
-	if strings.Contains(strings.ToLower(s.Version), "mariadb") {
+	if s.mariaDB() {
 		return nil // its GTIDs are another thing; Judge says so
 	}
 	var owned, executed, purged, uuid, id string
@@ -237,7 +250,7 @@ func Tables(ctx context.Context, cfg Config, states []State, filter Filter) ([]T
 	last := error(&NoServerError{Verdicts: Judge(states, checkpoint.Set{}, filter, nil)})
 	for _, primary := range []bool{true, false} {
 		for i := range states {
-			if !states[i].Usable() || (states[i].Role == checkpoint.RolePrimary) != primary {
+			if !states[i].Answers() || (states[i].Role == checkpoint.RolePrimary) != primary {
 				continue
 			}
 			names, err := tablesOf(ctx, cfg, states[i].Host, filter)
