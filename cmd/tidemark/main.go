@@ -70,9 +70,9 @@ func exitCode(err error) int {
 	var conf *config.Error
 	var none *source.NoServerError
 	var fenced *lake.FencedError
-	var different *verify.DifferentError
 	var place *source.PlaceError
 	var tooOld *source.TooOldError
+	var different *verify.DifferentError
 	switch {
 	case err == nil:
 		return exitDone

@@ -134,9 +134,7 @@ func AtBeginning(ctx context.Context, cfg Config, s State) (checkpoint.Position,
 	if err != nil {
 		return checkpoint.Position{}, err
 	}
-	at, err := h.scan(ctx, h.files[0], func(b boundary) bool { return b.tx == nil && b.offset <= headOfFile })
-	at.Time = time.Time{}
-	return at, err
+	return h.scan(ctx, h.files[0], func(b boundary) bool { return b.tx == nil && b.offset <= headOfFile })
 }
 
 // AtEnd returns the position after everything that a server's log has now.
@@ -145,7 +143,12 @@ func AtEnd(ctx context.Context, cfg Config, s State) (checkpoint.Position, error
 	if err != nil {
 		return checkpoint.Position{}, err
 	}
-	return h.scan(ctx, h.files[len(h.files)-1], func(boundary) bool { return true })
+	last := len(h.files) - 1
+	at, err := h.scan(ctx, h.files[last], func(boundary) bool { return true })
+	if err != nil {
+		return at, err
+	}
+	return h.timed(ctx, last, at)
 }
 
 // BestForFile returns the server to begin with where none has GTIDs: a replica that has all followed rows in its log, else
