@@ -69,6 +69,7 @@ func TestWithoutGTIDs(t *testing.T) {
 	if !at.Anonymous || at.GTIDSet != "" || at.ServerUUID != s.UUID() || at.File == "" || at.Position == 0 {
 		t.Errorf("the record is %+v", at)
 	}
+	ends(t, start(t, lake.env, verifyArgs(lake, testenv.URL(s))...), 3, "gtid_mode is OFF, and verify compares at a GTID set")
 	said, code := lake.verdicts(t, s)
 	if v := said[s.Addr()]; code != 0 || v.Verdict != "can-serve" || !strings.Contains(v.Reason, "by file and offset, exactly from "+at.File) {
 		t.Errorf("doctor: exit code %d, %+v", code, v)
