@@ -77,6 +77,12 @@ func (t *table) open(ctx context.Context) (*view, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", t.name, err)
 		}
+		if record.Anonymous {
+			return nil, fmt.Errorf("%s was read from a source without GTIDs, up to %s:%d of server %s: there is no telling when another connection sees the source at that very position", t.name, record.File, record.Position, record.ServerUUID)
+		}
+		if record.Replay != nil {
+			return nil, fmt.Errorf("%s is ahead of its position, which was moved back: verify it when ingest has passed what comes again", t.name)
+		}
 		t.report.State, t.report.Behind = record.State, int64(t.goal.Subtract(set).Count())
 		if record.State == checkpoint.StateLoading {
 			return nil, &LoadingError{t.name}

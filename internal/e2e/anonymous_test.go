@@ -74,6 +74,12 @@ func TestWithoutGTIDs(t *testing.T) {
 		t.Errorf("doctor: exit code %d, %+v", code, v)
 	}
 
+	_, out, _ := run(t, lake.env, append([]string{"status"}, lake.args...)...)
+	if !strings.Contains(out, fmt.Sprintf("%s:%d of server %s", at.File, at.Position, s.UUID())) {
+		t.Errorf("status does not tell the position:\n%s", out)
+	}
+	ends(t, start(t, lake.env, append([]string{"verify", "--source", testenv.URL(s), "--tables", "app.hot"}, lake.args...)...), 3, "gtid_mode is OFF")
+
 	// An empty lake, and the place gone.
 	if said, code := localLake(t).verdicts(t, s); code != 0 || said[s.Addr()].Verdict != "can-serve" {
 		t.Errorf("doctor for an empty lake: exit code %d, %+v", code, said)

@@ -91,7 +91,7 @@ func TestStory3GapBeforeTheSet(t *testing.T) {
 	lake := localLake(t)
 	given, meant := origin+":38952-38961", origin+":1-38961"
 	p := startIngest(t, lake, testenv.URL(s), "--start", "gtid:"+given)
-	ends(t, p, 3, s.Addr()+"  purged", "38823 transactions that are not in the position: "+origin+":1-38823", "probably meant", "--start 'gtid:"+meant+"'")
+	ends(t, p, 3, s.Addr()+"  purged", "38823 transactions that the position lacks: "+origin+":1-38823", "probably meant", "--start 'gtid:"+meant+"'")
 	if len(lake.checkpoints(t)) != 0 {
 		t.Error("a refused start made tables")
 	}
