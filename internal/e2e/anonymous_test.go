@@ -344,6 +344,25 @@ func TestGTIDModesTooEarly(t *testing.T) {
 	}
 }
 
+// TestEarliestAfterGTIDs: with gtid_mode ON a server does not send what has no GTID, and begins after it in silence. A table
+// that begins there lacks rows, and says so.
+func TestEarliestAfterGTIDs(t *testing.T) {
+	s := testenv.MySQL(t, withoutGTIDs)
+	s.Exec(t, schema, "FLUSH BINARY LOGS", "SET GLOBAL enforce_gtid_consistency = ON")
+	for _, mode := range []string{"OFF_PERMISSIVE", "ON_PERMISSIVE", "ON"} {
+		s.Exec(t, "SET GLOBAL gtid_mode = "+mode)
+	}
+	s.Exec(t, "INSERT INTO app.hot VALUES (12, 1)")
+	lake := localLake(t)
+	p := startIngest(t, lake, testenv.URL(s), "--until", "caught-up")
+	ends(t, p, 0, "begin with transactions that have no GTID")
+	lake.states(t, "partial")
+	rows := lake.byDuckDB(t)(t, "hot", "SELECT id, n FROM %s ORDER BY id")
+	if fmt.Sprint(rows) != "[[12 1]]" {
+		t.Errorf("hot has %v", rows)
+	}
+}
+
 // TestGTIDModes: GTIDs are enabled on a running topology, by the statements of docs/runbooks.md, and one ingest after the
 // other, killed in every mode, follows it without a gap. Then the position is a GTID set, and another server goes on
 // from it. On the way back, too, nothing is lost.
