@@ -26,6 +26,7 @@ type pipeline struct {
 	giveUpAt   time.Time            // when a start without any server fails
 	target     *checkpoint.Set      // fixed when the first server list was seen
 	found      *checkpoint.Position // the starting point, once it was searched for
+	beheaded   bool                 // the beginning of the servers' logs cannot be read
 	compactor  *compactor           // of the loop under way; nil when compaction is off
 	ignored    []string             // foreign keys whose changes are missed, as logged
 	progress   *progress
@@ -220,7 +221,7 @@ func (p *pipeline) begin(ctx context.Context, l *loop) error {
 	for _, n := range l.names {
 		full := n.DB + "." + n.Table
 		if l.tables[full] == nil {
-			l.tables[full] = &table{name: full, at: start, set: start.Set, ahead: true, complete: start.IsBeginning()}
+			l.tables[full] = &table{name: full, at: start, set: start.Set, ahead: true, complete: start.IsBeginning() && !p.beheaded}
 		}
 	}
 	l.start = start

@@ -23,7 +23,7 @@ func (l *loop) table(db, name string) *table {
 	full := db + "." + name
 	t := l.tables[full]
 	if t == nil && l.Tables.Match(db, name) {
-		t = &table{name: full, complete: l.start.IsBeginning()}
+		t = &table{name: full, complete: l.start.IsBeginning() && !l.beheaded}
 		l.tables[full] = t
 	}
 	return t

@@ -42,7 +42,7 @@ func (a *app) statusCommand() *cobra.Command {
 			for _, t := range list {
 				state, age, set := "no checkpoint", "", ""
 				if r := t.Checkpoint; r != nil {
-					state, set = string(r.State), shortSet(r.GTIDSet)
+					state, set = string(r.State), shortPosition(r)
 				}
 				if t.Age != nil {
 					age = source.Span(time.Duration(*t.Age * float64(time.Second)))
@@ -63,12 +63,12 @@ func (a *app) listFlags(c *cobra.Command) {
 	f.BoolVar(&a.json, "json", false, "machine-readable output")
 }
 
-func shortSet(text string) string {
-	set, err := checkpoint.ParseSet(text)
+func shortPosition(r *checkpoint.Record) string {
+	at, err := r.At()
 	if err != nil {
-		return text
+		return r.GTIDSet
 	}
-	return set.Short()
+	return at.Short()
 }
 
 func (a *app) tableStatuses(ctx context.Context) ([]tableStatus, error) {
