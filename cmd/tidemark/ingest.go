@@ -19,8 +19,9 @@ func (a *app) ingestCommand() *cobra.Command {
 	var (
 		o             ingest.Options
 		start, until  string
-		memory, serve string
+		memory        string
 		profile       string
+		serve         serveSettings
 	)
 	c := &cobra.Command{
 		Use:   "ingest",
@@ -49,11 +50,16 @@ func (a *app) ingestCommand() *cobra.Command {
 			if err := o.Validate(); err != nil {
 				return usageError{err}
 			}
+			if serve.address != "" {
+				if err := serve.validate(c.Context()); err != nil {
+					return err
+				}
+			}
 			if o.Lake, err = a.openLake(c.Context(), true); err != nil {
 				return err
 			}
-			if serve != "" {
-				stop, err := a.startServer(serve, o.Lake)
+			if serve.address != "" {
+				stop, err := a.startServer(c.Context(), serve, o.Lake)
 				if err != nil {
 					return err
 				}
@@ -84,7 +90,8 @@ func (a *app) ingestCommand() *cobra.Command {
 	f.StringVar(&memory, "memory", "1GiB", "`bytes` that batches and files being written may take")
 	f.IntVar(&o.FormatVersion, "format-version", 3, "Iceberg format `version` of new tables: 3 (deletion vectors) or 2 (position deletes)")
 	f.BoolVar(&o.Strict, "strict", false, "stop at the first sign that lake and source differ")
-	f.StringVar(&serve, "serve", "", "also serve the Iceberg REST catalog on this `address`")
+	f.StringVar(&serve.address, "serve", "", "also serve the Iceberg REST catalog on this `address`")
+	serve.flags(f)
 	f.StringVar(&profile, "cpu-profile", "", "write a CPU profile to this `file`, for go tool pprof")
 	return c
 }
