@@ -17,11 +17,11 @@ import (
 
 func (a *app) ingestCommand() *cobra.Command {
 	var (
-		o             ingest.Options
-		start, until  string
-		memory        string
-		profile       string
-		serve         serveSettings
+		o            ingest.Options
+		start, until string
+		memory       string
+		profile      string
+		serve        serveSettings
 	)
 	c := &cobra.Command{
 		Use:   "ingest",
