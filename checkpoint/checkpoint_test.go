@@ -26,6 +26,17 @@ const (
 
 var set = checkpoint.MustParseSet
 
+func TestHoles(t *testing.T) {
+	for in, want := range map[string]string{
+		"":                             "",
+		a + ":1-9":                     "",
+		a + ":3-5:9":                   a + ":1-2:6-8",
+		a + ":1-5:tag:2," + b + ":1-2": a + ":tag:1",
+	} {
+		assert.Equal(t, want, set(in).Holes().String(), in)
+	}
+}
+
 func TestParseSet(t *testing.T) {
 	for in, want := range map[string]string{
 		"":                           "",

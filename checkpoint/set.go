@@ -167,6 +167,17 @@ func (s Set) Of(sid [16]byte) Set {
 	return out
 }
 
+// Holes returns the transactions that the set skips: those below the greatest number of each server and tag that are
+// not in it.
+func (s Set) Holes() Set {
+	full := s.Clone()
+	for i := range full.runs {
+		iv := full.runs[i].intervals
+		full.runs[i].intervals = []Interval{{1, iv[len(iv)-1].Last}}
+	}
+	return full.Subtract(s)
+}
+
 // SIDs returns the UUIDs of the servers that committed the set's transactions first, in order.
 func (s Set) SIDs() [][16]byte {
 	var ids [][16]byte

@@ -33,6 +33,8 @@ type sink struct {
 	rows    int
 
 	committed time.Time // of the last commit, on our clock
+	commits   int       // with changes, since the table was opened
+	compactor *compactor
 }
 
 // gatherRows is how many rows are put in key order and encoded at a time: enough to make a column's run long, little
@@ -58,15 +60,16 @@ type point struct {
 // job is what the loop hands to the flusher: rows to write and, unless they belong to a transaction whose end is
 // still to come, the point to commit.
 type job struct {
-	pieces []piece
-	point  *point
-	force  bool          // commit the tables without changes too
-	idle   time.Duration // else commit those whose last commit is older
+	rewrites []rewrite
+	pieces   []piece
+	point    *point
+	force    bool          // commit the tables without changes too
+	idle     time.Duration // else commit those whose last commit is older
 }
 
 // flush does a job. After an error the sinks are of no use any more: what they hold is the lake's last commit plus
 // something unknown, and they have to be opened again.
-func flush(ctx context.Context, j job, observe func(Commit)) error {
+func flush(ctx context.Context, j job, observe func(Event)) error {
 	busy := map[*sink]*piece{}
 	for i := range j.pieces {
 		busy[j.pieces[i].sink] = &j.pieces[i]
@@ -78,6 +81,12 @@ func flush(ctx context.Context, j job, observe func(Commit)) error {
 	}()
 	var g errgroup.Group
 	g.SetLimit(2)
+	for _, r := range j.rewrites {
+		if err := r.sink.publish(ctx, r.rewritten); err != nil {
+			return err
+		}
+		observe(Resize{r.sink.name, r.sink.table.Size()})
+	}
 	for s, p := range busy {
 		g.Go(func() error {
 			started := time.Now()
@@ -100,7 +109,7 @@ func flush(ctx context.Context, j job, observe func(Commit)) error {
 				case s.pending():
 					return s.commit(ctx, j.point, time.Now(), observe)
 				case j.force || time.Since(s.committed) >= j.idle:
-					return s.mark(ctx, j.point)
+					return s.mark(ctx, j.point, observe)
 				}
 				return nil
 			})
@@ -143,48 +152,106 @@ func (s *sink) write(ctx context.Context, segment *merge.Segment, rows arrow.Rec
 var errDiffers = errors.New("lake and source differ")
 
 // commit publishes what was written, with the position, in one snapshot.
-func (s *sink) commit(ctx context.Context, p *point, started time.Time, observe func(Commit)) error {
+func (s *sink) commit(ctx context.Context, p *point, started time.Time, observe func(Event)) error {
 	record := s.next(p)
-	if err := s.judge(&record); err != nil {
+	contradictions, err := s.judge(&record)
+	if err != nil {
 		return err
 	}
-	deletes := 0
-	for _, positions := range s.delta.Delete {
-		deletes += int(positions.GetCardinality())
-	}
-	if len(s.files) == 0 && deletes == 0 {
+	if len(s.files) == 0 && s.deletes() == 0 {
 		s.clear() // rows came and went within the batch
-		return s.mark(ctx, p)
+		return s.mark(ctx, p, observe)
 	}
 	files := s.files
 	s.files = nil // they may be the table's from here on, whatever is reported: nobody may drop them
-	if err := s.table.Commit(ctx, lake.Commit{Add: files, Delete: s.delta.Delete, Record: record}); err != nil {
+	err = s.persist(ctx, func() error {
+		return s.table.Commit(ctx, lake.Commit{Add: files, Delete: s.delta.Delete, Record: record})
+	})
+	if err != nil {
 		return fmt.Errorf("%s: commit: %w", s.name, err)
 	}
+	deletes := s.deletes()
 	s.record, s.committed = record, time.Now()
 	took := s.committed.Sub(started)
 	s.log.Info("committed", "table", s.name, "changes", s.changes.Total(), "rows", s.rows, "deletes", deletes, "files", len(files), "took", took.Round(time.Millisecond))
-	if observe != nil {
-		observe(Commit{Table: s.name, Changes: s.changes.Total(), Rows: s.rows, Deletes: deletes, Duration: took})
+	c := Commit{
+		Table: s.name, Changes: s.changes, Rows: s.rows, Deletes: deletes, Files: len(files), Contradictions: contradictions, Duration: took, Record: record, Size: s.table.Size(),
 	}
+	for _, f := range files {
+		c.Bytes += f.Size
+	}
+	observe(c)
 	s.clear()
-	return nil
+	return s.keepUp(ctx)
+}
+
+// deletes counts the rows that the next commit takes away.
+func (s *sink) deletes() (n int) {
+	for _, positions := range s.delta.Delete {
+		n += int(positions.GetCardinality())
+	}
+	return n
 }
 
 func (s *sink) clear() {
 	s.delta, s.files, s.changes, s.rows = nil, nil, merge.Changes{}, 0
 }
 
+// races is how often a commit is tried again when other programs' commits come first.
+const races = 20
+
+// persist does a commit until no other program's comes first. What the others changed, index and pending delta follow.
+func (s *sink) persist(ctx context.Context, commit func() error) error {
+	for try := 1; ; try++ {
+		err := commit()
+		if !errors.Is(err, lake.ErrSnapshotChanged) || try == races {
+			return err
+		}
+		if ferr := s.follow(ctx); ferr != nil {
+			return errors.Join(err, ferr)
+		}
+		if errors.Is(err, lake.ErrOvertaken) {
+			return nil
+		}
+	}
+}
+
+// follow makes table, index and pending delta follow what other programs committed.
+func (s *sink) follow(ctx context.Context) error {
+	started := time.Now()
+	drift, err := s.table.Follow(ctx)
+	if err != nil {
+		return err
+	}
+	codec, err := keyCodec(s.table)
+	if err != nil {
+		return err
+	}
+	did, err := merge.Follow(ctx, s.table, codec, s.index, drift, s.delta)
+	if err != nil {
+		return fmt.Errorf("after another program's commit: %w", err)
+	}
+	level := slog.LevelInfo
+	if did.Rows != 0 {
+		level = slog.LevelWarn
+	}
+	s.log.Log(ctx, level, "another program committed", "table", s.name, "files gone", len(drift.Gone), "files added", len(drift.Added),
+		"rows moved", did.Moved, "rows more or less", did.Rows, "took", time.Since(started).Round(time.Millisecond))
+	return nil
+}
+
 // mark records the position of a table without changes.
-func (s *sink) mark(ctx context.Context, p *point) error {
+func (s *sink) mark(ctx context.Context, p *point, observe func(Event)) error {
 	record := s.next(p)
 	if record.GTIDSet == s.record.GTIDSet && record.State == s.record.State {
+		observe(Mark{s.name, s.record})
 		return nil
 	}
-	if err := s.table.SetCheckpoint(ctx, record); err != nil {
+	if err := s.persist(ctx, func() error { return s.table.SetCheckpoint(ctx, record) }); err != nil {
 		return fmt.Errorf("%s: record the position: %w", s.name, err)
 	}
 	s.record, s.committed = record, time.Now()
+	observe(Mark{s.name, record})
 	return nil
 }
 
@@ -201,21 +268,21 @@ func (s *sink) next(p *point) checkpoint.Record {
 }
 
 // judge looks at the contradictions the batch met. A table that was followed from a point and never loaded lacks rows
-// by nature; in any other they mean that lake and source differ.
-func (s *sink) judge(r *checkpoint.Record) error {
+// by nature; in any other they mean that lake and source differ. It returns how many mean that.
+func (s *sink) judge(r *checkpoint.Record) (contradictions int, err error) {
 	if s.delta.AnomalyCount == 0 || r.State == checkpoint.StatePartial {
-		return nil
+		return 0, nil
 	}
 	for _, a := range s.delta.Anomalies {
 		s.log.Error("lake and source differ", "table", s.name, "found", a.Kind.String(), "key", a.Key)
 	}
 	if s.strict {
-		return fmt.Errorf("%s: %w in %d changes, the first: %s; nothing of this batch was committed (--strict)",
+		return 0, fmt.Errorf("%s: %w in %d changes, the first: %s; nothing of this batch was committed (--strict)",
 			s.name, errDiffers, s.delta.AnomalyCount, s.delta.Anomalies[0])
 	}
 	if r.State != checkpoint.StateSuspect {
 		s.log.Error("table is suspect until it is loaded again", "table", s.name, "contradictions", s.delta.AnomalyCount)
 	}
 	r.State = checkpoint.StateSuspect
-	return nil
+	return s.delta.AnomalyCount, nil
 }

@@ -40,6 +40,7 @@ type loop struct {
 	start    checkpoint.Set     // where tables without a checkpoint begin
 	reached  checkpoint.Set     // what the source had at the start
 	caughtUp bool               // all of it is applied
+	ready    []rewritten        // to be published between two commits
 }
 
 // run follows until the stop context ends (nil), the target is committed (nil), or something fails. hard ends what a
@@ -115,11 +116,16 @@ func (l *loop) follow(stop, hard context.Context, stream *source.Stream) error {
 			if err != nil {
 				return err
 			}
+		case r := <-l.compactor.rewrites():
+			l.ready = append(l.ready, r)
 		case <-due.C:
 		}
 		if !l.open {
 			done, err := l.maybeCut(hard)
 			if err != nil || done {
+				return err
+			}
+			if err := l.publishReady(hard); err != nil {
 				return err
 			}
 		}
@@ -225,10 +231,16 @@ func (l *loop) statement(stream *source.Stream, tx *source.Transaction, q *sourc
 
 // stopTable gives a table up: what its batch holds is dropped, and its checkpoint stays where it is.
 func (l *loop) stopTable(t *table, stream *source.Stream, tx *source.Transaction, why error) {
-	t.stopped = fmt.Errorf("table %s stopped at transaction %s (%s, %s:%d): %w", t.name, tx.GTID, stream.Server(), tx.File, tx.Position, why)
+	l.giveUp(t, fmt.Errorf("table %s stopped at transaction %s (%s, %s:%d): %w", t.name, tx.GTID, stream.Server(), tx.File, tx.Position, why))
 	l.Logger.Error("table stopped; the others go on", "table", t.name, "transaction", tx.GTID.String(), "server", stream.Server(), "file", tx.File, "position", tx.Position, "why", why)
+}
+
+// giveUp drops what a table's batch holds, and does not follow it any more.
+func (l *loop) giveUp(t *table, why error) {
+	t.stopped = why
 	l.held -= t.bytes()
 	t.decoder, t.batch, t.plan = nil, nil, nil
+	l.observe(Stop{Table: t.name, Err: why})
 }
 
 // maybeCut commits when it is time to, and reports whether the pipeline has reached its end.
@@ -259,7 +271,7 @@ func (l *loop) maybeCut(ctx context.Context) (done bool, err error) {
 
 // job cuts every batch at the transactions applied so far.
 func (l *loop) job(force bool) job {
-	j := job{force: force, idle: l.IdleInterval, point: &point{
+	j := job{force: force, idle: l.IdleInterval, rewrites: l.takeReady(), point: &point{
 		sets: map[*sink]checkpoint.Set{}, server: l.serverUUID, file: l.last.File, position: l.last.Position, time: l.last.Time,
 	}}
 	for _, t := range l.tables {
@@ -310,7 +322,10 @@ func (l *loop) hand(ctx context.Context, j job) error {
 	go func() {
 		ctx, cancel := context.WithTimeout(ctx, l.StoreTimeout)
 		defer cancel()
-		result <- flush(ctx, j, l.Observer)
+		l.observe(Flush{})
+		err := flush(ctx, j, l.observe)
+		l.observe(Flush{Done: true, Err: err})
+		result <- err
 	}()
 	l.flushing = result
 	return nil

@@ -14,13 +14,20 @@
 // follow.go    the loop over one set of open tables
 // table.go     a followed table as the loop sees it: decoder, batch, what to skip
 // flush.go     a followed table as the flusher sees it: lake table, index, commits
+// compact.go   rewriting data files beside it, and publishing between two commits
+// cascade.go   tables that foreign keys change behind the binary log
+// observe.go   what an observer is told
+// progress.go  what is committed, for the watch
+// watch.go     looks at all servers beside the stream, and warns before they purge what is needed
 package ingest
 
 import (
+	"cmp"
 	"fmt"
 	"log/slog"
 	"time"
 
+	"github.com/tidemark/tidemark/compaction"
 	"github.com/tidemark/tidemark/ingest/source"
 	"github.com/tidemark/tidemark/lake"
 )
@@ -36,23 +43,28 @@ type Options struct {
 	Until          Until         // default: never stop
 	CommitInterval time.Duration // time between commits; default 10s
 	IdleInterval   time.Duration // a table without changes records its position this often; default 5m
+	WaitForServer  time.Duration // how long a start waits for a server that can serve; one that was read from is waited for for ever; default 20s
 	StoreTimeout   time.Duration // what the lake may take to open the tables, or for one commit, before it is started again; default 10m
 	Memory         int64         // bytes the batches and the files being written may hold; default 1 GiB
 	FormatVersion  int           // of new tables: 3 (default) or 2
 	Strict         bool          // stop at the first sign that lake and source differ
 
-	Logger   *slog.Logger
-	Observer func(Commit) // called after each commit of a table; may be nil
+	// Compact says when data files are rewritten beside the stream; nil: never. A rewrite takes a core at most, and a
+	// quarter of Memory on top, at least compactMemory.
+	Compact *compaction.Options
+
+	IgnoreCascades bool // follow tables that foreign keys change behind the binary log, too
+
+	ProbeInterval    time.Duration // all servers of the list are looked at this often, beside the stream; default 30s
+	RetentionWarning time.Duration // warn when a server purges what the lake lacks within this time; default 6h
+
+	Logger *slog.Logger
+	// Observer is told what happens; may be nil. It is called by several goroutines at once, and must return soon.
+	Observer func(Event)
 }
 
-// Commit tells an observer what one commit of one table did.
-type Commit struct {
-	Table    string
-	Changes  int // row changes as the source made them
-	Rows     int // rows written
-	Deletes  int // positions deleted
-	Duration time.Duration
-}
+// compactMemory is the least memory that a rewrite is given to read its inputs.
+const compactMemory = 64 << 20
 
 // minMemory is the least memory a pipeline works in: below it, transactions would be cut into very many files.
 const minMemory = 64 << 20
@@ -68,6 +80,9 @@ func (o *Options) EnsureDefaults() {
 	if o.IdleInterval == 0 {
 		o.IdleInterval = 5 * time.Minute
 	}
+	if o.WaitForServer == 0 {
+		o.WaitForServer = 20 * time.Second
+	}
 	if o.StoreTimeout == 0 {
 		o.StoreTimeout = 10 * time.Minute
 	}
@@ -77,8 +92,18 @@ func (o *Options) EnsureDefaults() {
 	if o.FormatVersion == 0 {
 		o.FormatVersion = 3
 	}
+	if o.ProbeInterval == 0 {
+		o.ProbeInterval = 30 * time.Second
+	}
+	if o.RetentionWarning == 0 {
+		o.RetentionWarning = 6 * time.Hour
+	}
 	if o.Logger == nil {
 		o.Logger = slog.Default()
+	}
+	if o.Compact != nil {
+		o.Compact.MaxMergeMemory = cmp.Or(o.Compact.MaxMergeMemory, max(o.Memory/4, compactMemory))
+		o.Compact.EnsureDefaults()
 	}
 }
 
@@ -89,8 +114,15 @@ func (o *Options) Validate() error {
 		return fmt.Errorf("format version %d: tables have format version 2 or 3", o.FormatVersion)
 	case o.CommitInterval < 0:
 		return fmt.Errorf("commit interval %s: it cannot be negative", o.CommitInterval)
+	case o.ProbeInterval < 0:
+		return fmt.Errorf("probe interval %s: it cannot be negative", o.ProbeInterval)
+	case o.RetentionWarning < 0:
+		return fmt.Errorf("retention warning %s: it cannot be negative", o.RetentionWarning)
 	case o.Memory < minMemory:
 		return fmt.Errorf("memory %d bytes: at least %d are needed", o.Memory, int64(minMemory))
+	}
+	if o.Compact != nil {
+		return o.Compact.Validate()
 	}
 	return nil
 }

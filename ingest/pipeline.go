@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -21,15 +22,20 @@ type pipeline struct {
 	Options
 	epochs     map[string]int64 // writer epoch this process took, per table
 	current    string           // host in use, preferred while it is good
-	serverUUID string           // of the host in use
+	serverUUID string           // of the host in use; empty until the first one was read from
+	giveUpAt   time.Time        // when a start without any server fails
 	target     *checkpoint.Set  // fixed when the first server list was seen
+	compactor  *compactor       // of the loop under way; nil when compaction is off
+	ignored    []string         // foreign keys whose changes are missed, as logged
+	progress   *progress
 }
 
 // Run follows the source until ctx ends or Options.Until is reached. When ctx ends it commits the last complete
 // transaction first; hard ends at once whatever is still going on then, which is safe too.
 //
 // Errors of the stream and of the lake that may pass are retried for ever, with back-off. Run returns
-// *source.NoServerError when no server can ever serve the tables' checkpoints, *lake.FencedError when another writer
+// *source.NoServerError when no server can ever serve the tables' checkpoints or none could within WaitForServer of the
+// start, *lake.FencedError when another writer
 // took the tables over, and *StoppedError when tables had to be given up.
 func Run(ctx, hard context.Context, o Options) error {
 	o.EnsureDefaults()
@@ -41,15 +47,28 @@ func Run(ctx, hard context.Context, o Options) error {
 	o.Source.Wanted = o.Tables.Match
 	o.Source.HeartbeatPeriod = min(time.Second, max(o.CommitInterval, 100*time.Millisecond))
 	o.Source.ReadTimeout = 3 * time.Second
-	p := &pipeline{Options: o, epochs: map[string]int64{}}
+	p := &pipeline{Options: o, epochs: map[string]int64{}, progress: newProgress(), giveUpAt: time.Now().Add(o.WaitForServer)}
+	watching, endWatch := context.WithCancel(ctx)
+	var watch sync.WaitGroup
+	watch.Go(func() { p.watch(watching) })
+	defer watch.Wait()
+	defer endWatch()
 	retry := newBackOff()
 	for {
 		started := time.Now()
 		err := p.once(ctx, hard)
-		if err == nil || isFatal(err) {
+		if err == nil {
+			return nil
+		}
+		p.observe(Fail{Err: err, Final: isFatal(err)})
+		if isFatal(err) {
 			return err
 		}
 		if ctx.Err() != nil {
+			if errors.Is(err, lake.ErrSnapshotChanged) {
+				p.Logger.Warn("the last batch was not committed; the next start reads it again", "why", err)
+				return nil
+			}
 			if errors.Is(err, context.Canceled) {
 				return nil
 			}
@@ -69,6 +88,9 @@ func Run(ctx, hard context.Context, o Options) error {
 // once opens the tables and follows the source until something breaks.
 func (p *pipeline) once(ctx, hard context.Context) error {
 	l := &loop{pipeline: p, tables: map[string]*table{}, cutAt: time.Now().Add(p.CommitInterval)}
+	compacting, stop := context.WithCancel(ctx)
+	p.compactor = p.startCompactor(compacting)
+	defer l.endCompaction(stop)
 	opening, cancel := context.WithTimeout(ctx, p.StoreTimeout)
 	err := p.openTables(opening, l)
 	cancel()
@@ -208,6 +230,7 @@ func (p *pipeline) begin(ctx context.Context, l *loop) error {
 	if first {
 		l.applied = start.Clone()
 	}
+	p.observe(Begin{After: l.applied})
 	p.Logger.Info("going on", "tables", len(l.tables), "after", l.applied.Short())
 	return nil
 }
@@ -221,8 +244,8 @@ func (p *pipeline) anyServer(ctx context.Context) ([]source.State, error) {
 			return servers, nil
 		}
 		err := &source.NoServerError{Verdicts: source.Judge(servers, checkpoint.Set{}, p.Tables, nil)}
-		if !err.Temporary() {
-			return nil, err
+		if !err.Temporary() || p.gaveUp() {
+			return nil, fatal(err)
 		}
 		if !p.pause(ctx, retry, err) {
 			return nil, ctx.Err()
@@ -237,19 +260,23 @@ func (l *loop) connect(ctx context.Context, from checkpoint.Set) (*source.Stream
 		servers := source.ProbeAll(ctx, l.Source)
 		chosen, err := source.Choose(ctx, l.Source, servers, from, l.Tables, l.current)
 		if err == nil {
+			err = l.refuseCascades(ctx, servers, chosen.Host)
+		}
+		if err == nil {
 			var stream *source.Stream
 			if stream, err = source.Dial(ctx, l.Source, chosen.Host, from); err == nil {
 				if l.current != chosen.Host {
 					l.Logger.Info("reading", "server", chosen.Host, "version", chosen.State.Version, "role", chosen.State.Role.String())
 				}
 				l.current, l.serverUUID = chosen.Host, stream.ServerUUID()
+				l.observe(Follow{Server: chosen.Host})
 				return stream, nil
 			}
 		}
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		if !source.CanPass(err) {
+		if !source.CanPass(err) || l.gaveUp() {
 			return nil, fatal(err)
 		}
 		if !l.pause(ctx, retry, err) {
@@ -261,13 +288,18 @@ func (l *loop) connect(ctx context.Context, from checkpoint.Set) (*source.Stream
 // pause says why there is nothing to do, and waits.
 func (p *pipeline) pause(ctx context.Context, retry *backoff.ExponentialBackOff, why error) bool {
 	wait := retry.NextBackOff()
+	p.observe(Wait{Err: why})
 	p.Logger.Warn("waiting for a server", "why", why, "next", wait.Round(time.Millisecond))
 	return sleep(ctx, wait)
 }
 
+// gaveUp reports whether a start has waited long enough: what never worked is rather a wrong address than an outage.
+func (p *pipeline) gaveUp() bool { return p.serverUUID == "" && time.Now().After(p.giveUpAt) }
+
 // lost notes that a server was lost, so that another one is preferred.
 func (l *loop) lost(err error) {
 	l.Logger.Warn("lost the server", "server", l.current, "why", err)
+	l.observe(Lost{Server: l.current, Err: err})
 	l.current = ""
 }
 

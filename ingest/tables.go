@@ -176,7 +176,9 @@ func (p *pipeline) newSink(ctx context.Context, name string, lt *lake.Table) (*s
 	if index.Len() > 0 {
 		p.Logger.Info("built the index", "table", name, "keys", index.Len(), "bytes", index.Bytes(), "took", time.Since(started).Round(time.Millisecond))
 	}
-	return &sink{name: name, table: lt, index: index, record: record, strict: p.Strict, log: p.Logger, committed: time.Now()}, nil
+	p.compactor.look(lt.ID())
+	p.observe(Open{Table: name, Record: record, Size: lt.Size()})
+	return &sink{name: name, table: lt, index: index, record: record, strict: p.Strict, log: p.Logger, committed: time.Now(), compactor: p.compactor}, nil
 }
 
 func keyCodec(lt *lake.Table) (*merge.KeyCodec, error) {

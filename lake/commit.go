@@ -168,10 +168,12 @@ func (t *Table) Commit(ctx context.Context, c Commit) error {
 
 // change is what a snapshot changes about the table's files.
 type change struct {
-	add      []*NewFile
-	gone     []*DataFile
-	bitmaps  map[string]*roaring.Bitmap
-	deletion *deletion
+	add       []*NewFile
+	gone      []*DataFile
+	bitmaps   map[string]*roaring.Bitmap
+	deletion  *deletion
+	operation string // in the snapshot summary; empty: append or overwrite, as it turns out
+	tidy      bool   // all manifests are written anew (tidy.go)
 }
 
 // staged is a new version of the metadata, with what it means for the open table.
@@ -328,6 +330,11 @@ func (t *Table) stageSnapshot(ctx context.Context, s *staged, r checkpoint.Recor
 	if err != nil {
 		return fmt.Errorf("write manifests: %w", err)
 	}
+	return t.stageManifests(ctx, s, r, ch, data, deletes)
+}
+
+// stageManifests makes the snapshot of manifests that are written.
+func (t *Table) stageManifests(ctx context.Context, s *staged, r checkpoint.Record, ch *change, data, deletes []written) error {
 	l, err := t.writeList(ctx, s.snapshot, data, deletes)
 	if err != nil {
 		return fmt.Errorf("write the manifest list: %w", err)
@@ -339,7 +346,9 @@ func (t *Table) stageSnapshot(ctx context.Context, s *staged, r checkpoint.Recor
 		return err
 	}
 	snapshot := snapshotJSON{ID: s.snapshot, Parent: t.snapshot, Sequence: t.sequence + 1, Time: s.updated, List: l.uri, Summary: t.summary(s, ch), Schema: t.icebergSc.ID}
-	snapshot.Summary[checkpoint.Key] = r.Marshal()
+	if r.Version > 0 {
+		snapshot.Summary[checkpoint.Key] = r.Marshal()
+	}
 	if t.format >= 3 {
 		first, rows := t.nextRowID, l.nextRowID-t.nextRowID
 		snapshot.FirstRowID, snapshot.AddedRows = &first, &rows
@@ -380,6 +389,9 @@ func (t *Table) summary(s *staged, ch *change) map[string]string {
 	}
 	if len(ch.gone) == 0 && len(ch.deletion.added) == 0 {
 		m["operation"] = "append"
+	}
+	if ch.operation != "" {
+		m["operation"] = ch.operation
 	}
 	var addedPositions, removedPositions int64
 	for _, f := range ch.deletion.added {

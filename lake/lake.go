@@ -14,6 +14,15 @@
 // commit.go    the compare-and-swap and its outcomes
 // position.go  which checkpoint of a table is valid
 // columns.go   reading columns of a data file
+// rows.go      reading whole rows of a data file, to write them again
+// lineage.go   what identifies a row for as long as it lives (format 3)
+// inventory.go what the manifests say of each data file
+// replace.go   data files replaced by others with the same rows
+// emptied.go   data files that left the table with their last row
+// recycle.go   memory for streaming through data files
+// tidy.go      manifests merged, delete files dropped that delete nothing
+// expire.go    old snapshots and the files that only they need
+// references.go which files the metadata needs
 package lake
 
 import (

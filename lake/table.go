@@ -215,6 +215,9 @@ func (t *Table) Files() []*DataFile {
 	return files
 }
 
+// File returns a live data file by its id, or nil.
+func (t *Table) File(id uint32) *DataFile { return t.byID[id] }
+
 // DeleteFiles is the number of live delete files; vectors in one Puffin file count one each.
 func (t *Table) DeleteFiles() (n int) {
 	for _, m := range t.delete {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
+	"github.com/apache/arrow-go/v18/arrow/memory"
 	"github.com/apache/arrow-go/v18/parquet"
 	"github.com/apache/arrow-go/v18/parquet/compress"
 	"github.com/apache/arrow-go/v18/parquet/pqarrow"
@@ -34,6 +35,9 @@ type FileWriter struct {
 	object store.Writer
 	out    *counted
 	pq     *pqarrow.FileWriter // nil until the first rows tell how to encode the columns
+	schema *arrow.Schema
+	fields *iceberg.Schema // the same, for the statistics
+	mem    memory.Allocator
 	rows   int64
 	group  int64 // rows in the current row group
 }
@@ -47,7 +51,7 @@ func (t *Table) NewFileWriter(ctx context.Context) (*FileWriter, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &FileWriter{t: t, name: t.name("data/" + id.String() + ".parquet")}
+	w := &FileWriter{t: t, name: t.name("data/" + id.String() + ".parquet"), schema: t.schema, fields: t.icebergSc, mem: memory.DefaultAllocator}
 	if w.object, err = t.lake.Store.Create(ctx, w.name); err != nil {
 		return nil, err
 	}
@@ -69,7 +73,7 @@ func (c *counted) Write(p []byte) (int, error) {
 // Write appends rows.
 func (w *FileWriter) Write(rec arrow.RecordBatch) error {
 	if w.pq == nil {
-		pq, err := pqarrow.NewFileWriter(w.t.schema, nopCloser{w.out}, writerProperties(rec), pqarrow.NewArrowWriterProperties())
+		pq, err := pqarrow.NewFileWriter(w.schema, nopCloser{w.out}, writerProperties(rec, w.mem), pqarrow.NewArrowWriterProperties())
 		if err != nil {
 			return err
 		}
@@ -81,7 +85,7 @@ func (w *FileWriter) Write(rec arrow.RecordBatch) error {
 	}
 	w.group += rec.NumRows()
 	w.rows += rec.NumRows()
-	own := array.NewRecordBatch(w.t.schema, rec.Columns(), rec.NumRows())
+	own := array.NewRecordBatch(w.schema, rec.Columns(), rec.NumRows())
 	defer own.Release()
 	return w.pq.WriteBuffered(own)
 }
@@ -91,16 +95,22 @@ type nopCloser struct{ *counted }
 
 func (nopCloser) Close() error { return nil }
 
-// writerProperties chooses encodings from the first rows: zstd at its fastest, and a dictionary only where values repeat,
-// since building one that is then given up is the largest single cost of writing.
-func writerProperties(sample arrow.RecordBatch) *parquet.WriterProperties {
+// writerProperties chooses encodings from the first rows: zstd at its fastest; a dictionary only where values repeat, since
+// building one that is then given up is the largest single cost of writing; whole numbers and points in time as
+// differences from row to row, which takes a quarter off the file and is faster than to leave that to zstd. Small pages
+// keep the memory of a merge of many files small.
+func writerProperties(sample arrow.RecordBatch, mem memory.Allocator) *parquet.WriterProperties {
 	props := []parquet.WriterProperty{
 		parquet.WithCompression(compress.Codecs.Zstd), parquet.WithCompressionLevel(1), parquet.WithStoreDecimalAsInteger(true),
-		parquet.WithStats(true), parquet.WithVersion(parquet.V2_LATEST), parquet.WithDataPageSize(1 << 20), parquet.WithMaxRowGroupLength(1 << 30),
-		parquet.WithBatchSize(gatherBatch),
+		parquet.WithStats(true), parquet.WithVersion(parquet.V2_LATEST), parquet.WithDataPageSize(256 << 10), parquet.WithMaxRowGroupLength(1 << 30),
+		parquet.WithBatchSize(gatherBatch), parquet.WithAllocator(mem),
 	}
 	for i, f := range sample.Schema().Fields() {
 		props = append(props, parquet.WithDictionaryFor(f.Name, repeats(sample.Column(i))))
+		switch f.Type.ID() {
+		case arrow.INT32, arrow.INT64, arrow.DATE32, arrow.TIMESTAMP:
+			props = append(props, parquet.WithEncodingFor(f.Name, parquet.Encodings.DeltaBinaryPacked))
+		}
 	}
 	return parquet.NewWriterProperties(props...)
 }
@@ -135,7 +145,7 @@ func (w *FileWriter) Close() (*NewFile, error) {
 	}
 	uri := w.t.lake.Store.URI(w.name)
 	df, err := table.DataFileFromMetadata(table.DataFileArgs{
-		Schema: w.t.icebergSc, Spec: w.t.spec, Format: iceberg.ParquetFile, Metadata: meta,
+		Schema: w.fields, Spec: w.t.spec, Format: iceberg.ParquetFile, Metadata: meta,
 		FilePath: uri, FileSize: w.out.n, FormatVersion: w.t.format, Content: iceberg.EntryContentData,
 	})
 	if err != nil {

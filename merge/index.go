@@ -42,6 +42,14 @@ func (x *Index) Remove(k Key) (old Place, had bool) {
 	return x.wide.remove(k)
 }
 
+// drop forgets the keys at the places that gone reports, in one pass over the index, and returns how many there were.
+func (x *Index) drop(gone func(Place) bool) int {
+	if x.narrow != nil {
+		return x.narrow.drop(gone)
+	}
+	return x.wide.drop(gone)
+}
+
 // Get returns the place of a key.
 func (x *Index) Get(k Key) (Place, bool) {
 	if x.narrow != nil {
@@ -157,6 +165,23 @@ func (t *table[K]) remove(k K) (Place, bool) {
 	}
 	s.slots[i] = slot[K]{}
 	return old, true
+}
+
+func (t *table[K]) drop(gone func(Place) bool) (n int) {
+	var keys []K
+	for i := range t.shards {
+		keys = keys[:0]
+		for _, e := range t.shards[i].slots {
+			if e.place.File != 0 && gone(e.place) {
+				keys = append(keys, e.key)
+			}
+		}
+		for _, k := range keys {
+			t.remove(k)
+		}
+		n += len(keys)
+	}
+	return n
 }
 
 func (s *shard[K]) seek(k K, h uint64) (int, bool) {

@@ -332,3 +332,26 @@ func BenchmarkBatchAndResolve(b *testing.B) {
 	}
 	b.ReportMetric(float64(index.Bytes())/float64(max(1, index.Len())), "B/key")
 }
+
+func BenchmarkGather(b *testing.B) {
+	const rows = 256 << 10
+	fields := []arrow.Field{{Name: "id", Type: arrow.PrimitiveTypes.Int64}, {Name: "n", Type: arrow.PrimitiveTypes.Int32, Nullable: true}, {Name: "s", Type: arrow.BinaryTypes.String}}
+	rb := array.NewRecordBuilder(memory.DefaultAllocator, arrow.NewSchema(fields, nil))
+	defer rb.Release()
+	order := make([]int32, rows)
+	for i := range rows {
+		rb.Field(0).(*array.Int64Builder).Append(int64(i))
+		rb.Field(1).(*array.Int32Builder).AppendNull()
+		rb.Field(2).(*array.StringBuilder).Append("twenty bytes of text")
+		order[i] = int32(i * 5 % rows)
+	}
+	rec := rb.NewRecordBatch()
+	defer rec.Release()
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := Gather(memory.DefaultAllocator, rec, order, 16<<10, func(arrow.RecordBatch) error { return nil }); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(b.N)*rows/b.Elapsed().Seconds(), "rows/s")
+}

@@ -15,38 +15,60 @@ import (
 func BuildIndex(ctx context.Context, t *lake.Table, codec *KeyCodec) (*Index, error) {
 	x := NewIndex(codec)
 	for _, f := range t.Files() {
-		deleted := f.Deleted
-		err := t.ReadColumns(ctx, f, t.Key(), func(rec arrow.RecordBatch, first uint64) error {
-			columns := make([]func(row int), rec.NumCols())
-			for i, c := range rec.Columns() {
-				append, err := codec.appender(c)
-				if err != nil {
-					return err
-				}
-				columns[i] = append
-			}
-			for row := range int(rec.NumRows()) {
-				pos := uint32(first) + uint32(row)
-				if deleted != nil && deleted.Contains(pos) {
-					continue
-				}
-				codec.Reset()
-				for _, append := range columns {
-					append(row)
-				}
-				k, raw := codec.Key()
-				if old, had := x.Put(k, Place{f.ID, pos}); had {
-					return fmt.Errorf("key %s is there twice, at row %d of %s and at row %d of file %d: another program wrote to the table; load it again",
-						codec.Text(k, raw), pos, f.Path, old.Pos, old.File)
-				}
+		err := eachKey(ctx, t, f, codec, live(f), func(k Key, raw []byte, pos uint32) error {
+			if old, had := x.Put(k, Place{f.ID, pos}); had {
+				return twice(codec, k, raw, pos, old)
 			}
 			return nil
 		})
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", f.Path, err)
+			return nil, err
 		}
 	}
 	return x, nil
+}
+
+// live picks the positions of a data file's live rows.
+func live(f *lake.DataFile) func(pos uint32) bool {
+	return func(pos uint32) bool { return f.Deleted == nil || !f.Deleted.Contains(pos) }
+}
+
+func twice(codec *KeyCodec, k Key, raw []byte, pos uint32, other Place) error {
+	return fmt.Errorf("key %s is there twice, at row %d and at row %d of file %d: another program wrote to the table; load it again",
+		codec.Text(k, raw), pos, other.Pos, other.File)
+}
+
+// eachKey reads the keys of the rows of a data file at the positions that are wanted. raw is valid during fn only.
+func eachKey(ctx context.Context, t *lake.Table, f *lake.DataFile, codec *KeyCodec, wanted func(pos uint32) bool, fn func(k Key, raw []byte, pos uint32) error) error {
+	err := t.ReadColumns(ctx, f, t.Key(), func(rec arrow.RecordBatch, first uint64) error {
+		columns := make([]func(row int), rec.NumCols())
+		for i, c := range rec.Columns() {
+			append, err := codec.appender(c)
+			if err != nil {
+				return err
+			}
+			columns[i] = append
+		}
+		for row := range int(rec.NumRows()) {
+			pos := uint32(first) + uint32(row)
+			if !wanted(pos) {
+				continue
+			}
+			codec.Reset()
+			for _, append := range columns {
+				append(row)
+			}
+			k, raw := codec.Key()
+			if err := fn(k, raw, pos); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("%s: %w", f.Path, err)
+	}
+	return nil
 }
 
 // appender returns what appends the value of a row of a key column to the key under construction.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/spf13/cobra"
 )
@@ -27,7 +28,7 @@ func (a *app) checkpointCommand() *cobra.Command {
 					continue
 				}
 				fmt.Fprintf(a.out, "%s (%s)\n  GTID set  %s\n  read from %s, %s:%d, transaction of %s\n  writer    pipeline %s, epoch %d, commit %s\n",
-					t.Table, r.State, r.GTIDSet, r.ServerUUID, r.File, r.Position, r.Time, r.Pipeline, r.Epoch, r.Commit)
+					t.Table, r.State, r.GTIDSet, r.ServerUUID, r.File, r.Position, r.Time.UTC().Format(time.RFC3339Nano), r.Pipeline, r.Epoch, r.Commit)
 			}
 			return nil
 		},

@@ -3,7 +3,10 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -36,30 +39,35 @@ func (a *app) doctor(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	from, err := resumePoint(ctx, l, filter)
+	from, since, err := resumePoint(ctx, l, filter)
 	if err != nil {
 		return err
 	}
-	servers := source.ProbeAll(ctx, cfg)
-	verdicts := source.Judge(servers, from, filter, source.KnownTables(ctx, cfg, servers, filter))
+	inspector := source.Inspector{Config: cfg, Filter: filter, Schema: true}
+	verdicts := inspector.Inspect(ctx, from, since)
 	if a.json {
 		if err := a.printJSON(verdicts); err != nil {
 			return err
 		}
-	} else if err := a.printVerdicts(from, verdicts); err != nil {
+	} else if err := a.printVerdicts(from, since, verdicts); err != nil {
 		return err
 	}
-	_, err = source.Pick(verdicts, from, "")
-	return err
+	if _, err := source.Pick(verdicts, from, ""); err != nil {
+		return errNoneServes
+	}
+	return nil
 }
 
-// resumePoint is what all followed tables of the lake have.
-func resumePoint(ctx context.Context, l *lake.Lake, filter source.Filter) (checkpoint.Set, error) {
-	var from checkpoint.Set
+// errNoneServes is doctor's answer when it has found no server: the verdicts have the reasons.
+var errNoneServes = errors.New("no server of the list can serve now; the verdicts say why, and what to do")
+
+// resumePoint is what all followed tables of the lake have, and the source commit time of the last transaction of the
+// table that is furthest behind.
+func resumePoint(ctx context.Context, l *lake.Lake, filter source.Filter) (from checkpoint.Set, since time.Time, err error) {
 	first := true
 	ids, err := l.List(ctx)
 	if err != nil {
-		return from, err
+		return from, since, err
 	}
 	for _, id := range ids {
 		if !filter.Match(id.DB, id.Table) {
@@ -67,7 +75,7 @@ func resumePoint(ctx context.Context, l *lake.Lake, filter source.Filter) (check
 		}
 		t, err := lake.Open(ctx, l, id)
 		if err != nil {
-			return from, err
+			return from, since, err
 		}
 		r, ok := t.Checkpoint()
 		if !ok {
@@ -75,15 +83,18 @@ func resumePoint(ctx context.Context, l *lake.Lake, filter source.Filter) (check
 		}
 		set, err := checkpoint.ParseSet(r.GTIDSet)
 		if err != nil {
-			return from, fmt.Errorf("%s: %w", id, err)
+			return from, since, fmt.Errorf("%s: %w", id, err)
 		}
 		if first {
-			from, first = set, false
-		} else {
-			from = from.Intersect(set)
+			from, since, first = set, r.Time, false
+			continue
+		}
+		from = from.Intersect(set)
+		if r.Time.Before(since) {
+			since = r.Time
 		}
 	}
-	return from, nil
+	return from, since, nil
 }
 
 func (a *app) printJSON(v any) error {
@@ -95,11 +106,21 @@ func (a *app) printJSON(v any) error {
 	return err
 }
 
-func (a *app) printVerdicts(from checkpoint.Set, verdicts []source.Verdict) error {
-	head := "The lake goes on after " + from.Short() + "."
+// printVerdicts writes a paragraph for each server: the verdict, what it rests on, what to do.
+func (a *app) printVerdicts(from checkpoint.Set, since time.Time, verdicts []source.Verdict) error {
+	var b strings.Builder
 	if from.IsEmpty() {
-		head = "The lake has no checkpoint yet: the servers are judged for a start from the beginning."
+		b.WriteString("The lake has no checkpoint yet: the servers are judged for a start from the beginning.\n")
+	} else {
+		fmt.Fprintf(&b, "The lake goes on after %s", from.Short())
+		if !since.IsZero() {
+			fmt.Fprintf(&b, ", committed at the source %s ago", source.Span(time.Since(since)))
+		}
+		b.WriteString(".\n")
 	}
-	_, err := fmt.Fprintf(a.out, "%s\n%s\n", head, source.Table(verdicts))
+	for i := range verdicts {
+		b.WriteString("\n" + verdicts[i].Report())
+	}
+	_, err := a.out.Write([]byte(b.String()))
 	return err
 }

@@ -12,7 +12,9 @@ import (
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 
+	"github.com/tidemark/tidemark/compaction"
 	"github.com/tidemark/tidemark/ingest"
+	"github.com/tidemark/tidemark/ingest/monitor"
 )
 
 func (a *app) ingestCommand() *cobra.Command {
@@ -20,8 +22,11 @@ func (a *app) ingestCommand() *cobra.Command {
 		o            ingest.Options
 		start, until string
 		memory       string
-		profile      string
 		serve        serveSettings
+		cascades     string
+		bound        time.Duration
+		profile      string
+		compact      string
 	)
 	c := &cobra.Command{
 		Use:   "ingest",
@@ -41,11 +46,24 @@ func (a *app) ingestCommand() *cobra.Command {
 			if o.Until, err = ingest.ParseUntil(until); err != nil {
 				return usageError{err}
 			}
+			switch cascades {
+			case "refuse", "ignore":
+				o.IgnoreCascades = cascades == "ignore"
+			default:
+				return usageError{fmt.Errorf("--cascades %q: expected refuse or ignore", cascades)}
+			}
 			bytes, err := humanize.ParseBytes(memory)
 			if err != nil {
 				return usageError{fmt.Errorf("--memory %q: expected a size like 512MiB", memory)}
 			}
 			o.Memory, o.Pipeline, o.Logger = int64(bytes), a.pipeline, a.log
+			switch compact {
+			case "on":
+				o.Compact = &compaction.Options{}
+			case "off":
+			default:
+				return usageError{fmt.Errorf("--compact %q: expected on or off", compact)}
+			}
 			o.EnsureDefaults()
 			if err := o.Validate(); err != nil {
 				return usageError{err}
@@ -59,7 +77,9 @@ func (a *app) ingestCommand() *cobra.Command {
 				return err
 			}
 			if serve.address != "" {
-				stop, err := a.startServer(c.Context(), serve, o.Lake)
+				m := monitor.New(bound)
+				o.Observer = m.Observe
+				stop, err := a.startServer(c.Context(), &serve, o.Lake, m.Handler())
 				if err != nil {
 					return err
 				}
@@ -87,11 +107,17 @@ func (a *app) ingestCommand() *cobra.Command {
 	f.StringVar(&until, "until", "", "stop, with exit code 0, once every table's checkpoint holds it: `caught-up or gtid:SET`")
 	f.DurationVar(&o.CommitInterval, "commit-interval", 10*time.Second, "time between commits")
 	f.DurationVar(&o.IdleInterval, "checkpoint-idle-interval", 5*time.Minute, "a table without changes records its position this often")
+	f.DurationVar(&o.WaitForServer, "wait-for-server", 20*time.Second, "how long a start waits for a server that can serve; one that was read from is waited for for ever")
 	f.StringVar(&memory, "memory", "1GiB", "`bytes` that batches and files being written may take")
 	f.IntVar(&o.FormatVersion, "format-version", 3, "Iceberg format `version` of new tables: 3 (deletion vectors) or 2 (position deletes)")
 	f.BoolVar(&o.Strict, "strict", false, "stop at the first sign that lake and source differ")
-	f.StringVar(&serve.address, "serve", "", "also serve the Iceberg REST catalog on this `address`")
+	f.StringVar(&compact, "compact", "on", "rewrite data files beside the stream and expire old snapshots: `on or off`")
+	f.StringVar(&cascades, "cascades", "refuse", "`refuse or ignore` tables that foreign keys change without the binary log showing it (MySQL before 9.6)")
+	f.DurationVar(&o.ProbeInterval, "probe-interval", 30*time.Second, "all servers are looked at this often, beside the stream")
+	f.DurationVar(&o.RetentionWarning, "retention-warning", 6*time.Hour, "warn when a server purges what the lake lacks within this time")
+	f.StringVar(&serve.address, "serve", "", "also serve the Iceberg REST catalog, /metrics and /healthz on this `address`")
 	serve.flags(f)
+	f.DurationVar(&bound, "unhealthy-after", monitor.DefaultBound, "/healthz answers 503 when no server can serve, or commits fail, for so long")
 	f.StringVar(&profile, "cpu-profile", "", "write a CPU profile to this `file`, for go tool pprof")
 	return c
 }

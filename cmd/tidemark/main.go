@@ -2,7 +2,7 @@
 //
 // main.go      the process: signals, exit codes
 // root.go      the command tree and the settings that several commands share
-// ingest.go, doctor.go, status.go, checkpoint.go, serve.go, version.go: a command each
+// ingest.go, doctor.go, status.go, compact.go, checkpoint.go, serve.go, version.go: a command each
 package main
 
 import (
@@ -23,7 +23,7 @@ const (
 	exitDone     = 0
 	exitFailed   = 1
 	exitUsage    = 2
-	exitNoServer = 3 // no server can serve the checkpoint exactly
+	exitNoServer = 3 // no server can serve the checkpoint exactly, or none could be reached for as long as a start waits
 	exitFenced   = 4 // another writer owns the tables
 )
 
@@ -73,7 +73,7 @@ func exitCode(err error) int {
 		return exitDone
 	case errors.As(err, &usage), errors.As(err, &conf):
 		return exitUsage
-	case errors.As(err, &none) && none.Exact():
+	case errors.Is(err, errNoneServes), errors.As(err, &none) && (none.Exact() || none.Temporary()):
 		return exitNoServer
 	case errors.As(err, &fenced):
 		return exitFenced

@@ -16,20 +16,18 @@ import (
 
 // tableStatus is a table as status and checkpoint show print it.
 type tableStatus struct {
-	Table         string             `json:"table"`
-	FormatVersion int                `json:"format_version"`
-	Rows          int64              `json:"rows"`
-	DataFiles     int                `json:"data_files"`
-	DeleteFiles   int                `json:"delete_files"`
-	DeletedRows   int64              `json:"deleted_rows"`
-	Bytes         int64              `json:"bytes"`
-	Checkpoint    *checkpoint.Record `json:"checkpoint"`
+	Table         string `json:"table"`
+	FormatVersion int    `json:"format_version"`
+	lake.Size
+	Checkpoint *checkpoint.Record `json:"checkpoint"`
+	Age        *float64           `json:"age_seconds,omitempty"` // since the source committed the checkpoint's last transaction
 }
 
 func (a *app) statusCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "status",
 		Short: "For every table: rows, data and delete files, bytes, checkpoint, age, state",
+		Long:  "The age of a checkpoint is the time since the source committed the last transaction that it holds: on a quiet source it grows while nothing is missing.",
 		Args:  cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			list, err := a.tableStatuses(c.Context())
@@ -40,14 +38,14 @@ func (a *app) statusCommand() *cobra.Command {
 				return a.printJSON(list)
 			}
 			w := tabwriter.NewWriter(a.out, 0, 0, 2, ' ', 0)
-			fmt.Fprintln(w, "TABLE\tSTATE\tROWS\tDATA FILES\tDELETE FILES\tBYTES\tLAST TRANSACTION\tGTID SET")
+			fmt.Fprintln(w, "TABLE\tSTATE\tROWS\tDATA FILES\tDELETE FILES\tBYTES\tAGE\tCHECKPOINT")
 			for _, t := range list {
 				state, age, set := "no checkpoint", "", ""
 				if r := t.Checkpoint; r != nil {
 					state, set = string(r.State), shortSet(r.GTIDSet)
-					if !r.Time.IsZero() {
-						age = time.Since(r.Time).Round(time.Second).String() + " ago"
-					}
+				}
+				if t.Age != nil {
+					age = source.Span(time.Duration(*t.Age * float64(time.Second)))
 				}
 				fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%s\t%s\t%s\n", t.Table, state, t.Rows, t.DataFiles, t.DeleteFiles, humanize.IBytes(uint64(t.Bytes)), age, set)
 			}
@@ -95,18 +93,13 @@ func (a *app) tableStatuses(ctx context.Context) ([]tableStatus, error) {
 		if err != nil {
 			return nil, err
 		}
-		s := tableStatus{Table: id.String(), FormatVersion: t.FormatVersion(), DeleteFiles: t.DeleteFiles()}
-		for _, f := range t.Files() {
-			s.DataFiles++
-			s.Bytes += f.Size
-			s.Rows += f.Rows
-			if f.Deleted != nil {
-				s.DeletedRows += int64(f.Deleted.GetCardinality())
-			}
-		}
-		s.Rows -= s.DeletedRows
+		s := tableStatus{Table: id.String(), FormatVersion: t.FormatVersion(), Size: t.Size()}
 		if r, ok := t.Checkpoint(); ok {
 			s.Checkpoint = &r
+			if !r.Time.IsZero() {
+				age := max(time.Since(r.Time), 0).Seconds()
+				s.Age = &age
+			}
 		}
 		list = append(list, s)
 	}

@@ -66,6 +66,7 @@ type column struct {
 	store    store
 	size     int // bytes in a row image; 0 when a length comes first
 	prefix   int // bytes of the length that comes first
+	wire     int // bytes in a SELECT's answer; 0 when a length comes first
 
 	fsp              int // fractional digits of a TIME, DATETIME or TIMESTAMP
 	precision, scale int // DECIMAL
@@ -271,6 +272,7 @@ func (f *facts) fixedString(c column, i int) (column, *ColumnError) {
 		if c.labels, err = labelsOf(f.enums[i], f.labelColls[i]); err != nil {
 			return c, &ColumnError{Column: c.name, Type: "ENUM", Why: err.Error()}
 		}
+		c.charset = labelCharset(f.labelColls[i])
 	case mysql.MYSQL_TYPE_SET:
 		c.form, c.size, c.arrow, c.store = formSet, low, arrow.BinaryTypes.String, storeBytes
 		if low < 1 || low > 8 {
@@ -279,6 +281,7 @@ func (f *facts) fixedString(c column, i int) (column, *ColumnError) {
 		if c.labels, err = labelsOf(f.sets[i], f.labelColls[i]); err != nil {
 			return c, &ColumnError{Column: c.name, Type: "SET", Why: err.Error()}
 		}
+		c.charset = labelCharset(f.labelColls[i])
 	default:
 		limit := low
 		if high&0x30 != 0x30 {
@@ -292,6 +295,18 @@ func (f *facts) fixedString(c column, i int) (column, *ColumnError) {
 		}
 	}
 	return c, nil
+}
+
+// labelCharset is the character set of an ENUM or SET whose labels were understood; nil for binary.
+func labelCharset(collation uint64) *charset {
+	if collation == binaryCollation {
+		return nil
+	}
+	cs, err := charsetOf(collation)
+	if err != nil {
+		return nil
+	}
+	return cs
 }
 
 // labelsOf brings the labels of an ENUM or SET to UTF-8.

@@ -85,10 +85,7 @@ func decimal128OfGroups(v []byte, precision, scale int) decimal128.Num {
 	g := groupsOf(v)
 	var hi, lo uint64
 	add := func(digits int) {
-		carry, low := bits.Mul64(lo, groupPower[digits])
-		low, c := bits.Add64(low, g.next(digits), 0)
-		hi = hi*groupPower[digits] + carry + c
-		lo = low
+		hi, lo = mulAdd(hi, lo, groupPower[digits], g.next(digits))
 	}
 	whole := precision - scale
 	if r := whole % 9; r > 0 {
@@ -108,6 +105,13 @@ func decimal128OfGroups(v []byte, precision, scale int) decimal128.Num {
 		return n.Negate()
 	}
 	return n
+}
+
+// mulAdd returns a number of 128 bits times power, plus u.
+func mulAdd(hi, lo, power, u uint64) (uint64, uint64) {
+	carry, low := bits.Mul64(lo, power)
+	low, c := bits.Add64(low, u, 0)
+	return hi*power + carry + c, low
 }
 
 // appendDecimal writes a DECIMAL as MySQL prints it, with all digits of its scale.

@@ -17,6 +17,8 @@
 // buffer.go     the Arrow buffers of a column
 // temporal.go, decimal.go, label.go, json.go, double.go   values of these types
 // charset.go    character sets -> UTF-8
+// wire.go, wiretime.go   row of a SELECT's answer -> the same values
+// answer.go     what to select for that, and whether the answer has it
 // statement.go, tokens.go   text of a query event -> what it does to rows
 //
 // The formats are those of the MySQL source: libbinlogevents/include/rows_event.h, sql-common/json_binary.h,

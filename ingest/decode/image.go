@@ -186,7 +186,7 @@ func (d *Decoder) rare(b *buffer, row int, v []byte, pos int) error {
 			return d.corrupt(b, pos, fmt.Sprintf("%x is no value of an ENUM with %d", v, len(b.labels)))
 		}
 		if b.key && len(text) == 0 && v[0] == 0 && v[len(v)-1] == 0 && hasEmpty(b.labels) {
-			return d.unfit(b, "the ENUM value 0 (for a value that was not accepted) and the label '' are two keys in the source and one in the lake: correct the row in the source")
+			return d.unfit(b, twoEmpty)
 		}
 	case formSet:
 		if text, ok = appendSet(text, v, b.labels); !ok {
@@ -196,6 +196,8 @@ func (d *Decoder) rare(b *buffer, row int, v []byte, pos int) error {
 	d.text = text
 	return d.bytes(b, row, text)
 }
+
+const twoEmpty = "the ENUM value 0 (for a value that was not accepted) and the label '' are two keys in the source and one in the lake: correct the row in the source"
 
 // variable reads a value whose length came first and that is not taken as it is.
 func (d *Decoder) variable(b *buffer, row int, v []byte, pos int) error {

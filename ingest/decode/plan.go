@@ -65,6 +65,10 @@ func NewPlan(tm *replication.TableMapEvent) (*Plan, error) {
 		if c.key {
 			c.nullable = false
 		}
+		c.wire = c.form.wireSize()
+		if c.key && c.form == formEnum && hasEmpty(c.labels) {
+			c.wire = 8 // selected as a number
+		}
 		p.columns[i] = c
 		fields[i] = arrow.Field{Name: c.name, Type: c.arrow, Nullable: c.nullable}
 	}

@@ -153,16 +153,21 @@ func appendTime(dst, v []byte, fsp int) ([]byte, bool) {
 	if hour > 838 || minute > 59 || second > 59 || micros >= microsPerSecond {
 		return dst, false
 	}
+	return appendClock(dst, hour, minute, second, micros, fsp), true
+}
+
+// appendClock writes "838:59:59.000000" with fsp digits of fraction.
+func appendClock(dst []byte, hour, minute, second, micros int64, fsp int) []byte {
 	dst = appendPadded(dst, hour, 2)
 	dst = append(dst, ':')
 	dst = appendPadded(dst, minute, 2)
 	dst = append(dst, ':')
 	dst = appendPadded(dst, second, 2)
 	if fsp == 0 {
-		return dst, true
+		return dst
 	}
 	dst = append(dst, '.')
-	return appendPadded(dst, micros, 6)[:len(dst)+fsp], true
+	return appendPadded(dst, micros, 6)[:len(dst)+fsp]
 }
 
 // appendPadded writes a number in at least n digits.

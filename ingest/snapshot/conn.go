@@ -10,15 +10,18 @@ import (
 	"github.com/go-mysql-org/go-mysql/client"
 	"github.com/go-mysql-org/go-mysql/mysql"
 
+	"github.com/tidemark/tidemark/ingest/decode"
 	"github.com/tidemark/tidemark/ingest/source"
 )
 
 // Conn is one connection to a server, with its session set up for reading. It is not safe for concurrent use. After an
 // error of the network, or when a context has ended a read, it is of no more use.
 type Conn struct {
-	host string
-	my   *client.Conn
-	raw  net.Conn // under whatever TLS there is
+	host    string
+	my      *client.Conn
+	raw     net.Conn // under whatever TLS there is
+	read    *source.Packets
+	silence time.Duration
 }
 
 // silence is how long a server may take for an answer, or for the next part of one. What is asked here is answered from
@@ -55,7 +58,7 @@ func Open(ctx context.Context, cfg source.Config, host string) (*Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Conn{host: host, my: my, raw: raw}
+	c := &Conn{host: host, my: my, raw: raw, silence: silence}
 	err = c.do(ctx, "set up the session", func() error {
 		if _, err := my.Execute(sessionSetup); err != nil {
 			return err
@@ -83,7 +86,8 @@ func (c *Conn) Close() { _ = c.raw.Close() }
 
 // do talks to the server in a function that ends with the context. Its error is a *source.Error.
 func (c *Conn) do(ctx context.Context, op string, talk func() error) error {
-	if err := c.raw.SetDeadline(time.Now().Add(silence)); err != nil {
+	deadline := time.Now().Add(c.silence)
+	if err := c.raw.SetDeadline(deadline); err != nil {
 		return c.fault(ctx, op, err)
 	}
 	stop := context.AfterFunc(ctx, c.Close)
@@ -91,24 +95,43 @@ func (c *Conn) do(ctx context.Context, op string, talk func() error) error {
 	if !stop() && err == nil {
 		err = context.Cause(ctx)
 	}
+	// The library reports a network error in the text of its own error only.
+	if errors.Is(err, mysql.ErrBadConn) && !time.Now().Before(deadline) {
+		err = fmt.Errorf("no answer within %s: %w", c.silence, context.DeadlineExceeded)
+	}
 	return c.fault(ctx, op, err)
 }
 
-// fault makes a *source.Error of what happened, which source.IsStreamError and source.CanPass judge. It lets through the
-// errors of this package and of package decode, which no other connection mends.
+// fault makes a *source.Error of what happened, which source.IsStreamError and source.CanPass judge. A
+// *ChangedError, and what package decode says of a value or a row, stays what it is.
 func (c *Conn) fault(ctx context.Context, op string, err error) error {
 	if err == nil {
 		return nil
 	}
 	kind := source.Classify(err)
 	var answer *mysql.MyError
+	var changed *ChangedError
+	var value *decode.ValueError
+	var row *decode.WireError
 	switch {
+	case errors.As(err, &changed), errors.As(err, &value), errors.As(err, &row):
+		return err
+	case errors.Is(err, mysql.ErrMalformPacket):
+		kind = source.KindCorruption
 	case ctx.Err() != nil:
 		kind, err = source.KindCanceled, context.Cause(ctx)
 	case errors.As(err, &answer) && (answer.Code == mysql.ER_LOCK_WAIT_TIMEOUT || answer.Code == errMaxExecutionTime):
 		kind = source.KindStall
 	}
 	return &source.Error{Kind: kind, Host: c.host, Op: op, Err: err}
+}
+
+// packets reads the answers to what is not asked through the library.
+func (c *Conn) packets() *source.Packets {
+	if c.read == nil {
+		c.read = source.NewPackets(c.my, c.raw, c.silence)
+	}
+	return c.read
 }
 
 // errMaxExecutionTime is ER_QUERY_TIMEOUT.

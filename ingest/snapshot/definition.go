@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/go-mysql-org/go-mysql/mysql"
@@ -24,28 +23,37 @@ func (e *NoTableError) Error() string {
 // binlog_row_metadata=FULL (Table_map_log_event in sql/log_event.cc): decode.NewPlan of it is a plan that is Same as the
 // binary log's. TableID and Flags are zero.
 //
-// The privilege SELECT on the table is enough; with one on some of its columns, the others are not shown.
+// The privilege SELECT on the whole table is needed and enough. With one on some of its columns only, the server would show
+// a table without the others; that is an error (source.KindPrivilege).
 //
 // One thing cannot be told from here: the server shows the labels of ENUM and SET columns in the Basic Multilingual
 // Plane only, with a ? for other characters (emoji). With such a label, the plan is not Same; values are right all the same.
 //
 // Errors are *NoTableError and *source.Error.
 func Definition(ctx context.Context, c *Conn, db, table string) (*replication.TableMapEvent, error) {
-	var tm *replication.TableMapEvent
+	d, err := c.define(ctx, db, table)
+	if err != nil {
+		return nil, err
+	}
+	return d.tm, nil
+}
+
+func (c *Conn) define(ctx context.Context, db, table string) (*definition, error) {
+	var d *definition
 	var absent *NoTableError
 	err := c.do(ctx, fmt.Sprintf("read the definition of %s.%s", db, table), func() error {
 		// Columns and keys come by two questions: the table is the same for both when it is so twice.
 		for range definitionTries {
-			before := tm
+			before := d
 			var err error
-			if tm, err = c.definition(db, table); err != nil {
+			if d, err = c.definition(db, table); err != nil {
 				if errors.As(err, &absent) {
 					return nil
 				}
 				return err
 			}
-			if before != nil && reflect.DeepEqual(before, tm) {
-				return nil
+			if before != nil && reflect.DeepEqual(before, d) {
+				return c.mayRead(d.tm)
 			}
 		}
 		return fmt.Errorf("it changed %d times while it was read", definitionTries-1)
@@ -56,12 +64,34 @@ func Definition(ctx context.Context, c *Conn, db, table string) (*replication.Ta
 	if absent != nil {
 		return nil, absent
 	}
-	return tm, nil
+	return d, nil
 }
 
 const definitionTries = 10
 
-func (c *Conn) definition(db, table string) (*replication.TableMapEvent, error) {
+// mayRead holds the columns that information_schema shows to the user against those that the table has. SHOW CREATE TABLE
+// shows all, one on a line, or fails.
+func (c *Conn) mayRead(tm *replication.TableMapEvent) error {
+	rows, err := c.rows("SHOW CREATE TABLE " + quoteName(string(tm.Schema)) + "." + quoteName(string(tm.Table)))
+	if err != nil {
+		return err
+	}
+	if len(rows) != 1 || len(rows[0]) < 2 || rows[0][1] == nil {
+		return errors.New("SHOW CREATE TABLE shows nothing")
+	}
+	if n := strings.Count(*rows[0][1], "\n  `"); n != len(tm.ColumnName) {
+		return mysql.NewError(mysql.ER_COLUMNACCESS_DENIED_ERROR, fmt.Sprintf("the table has %d columns, and the user may read %d", n, len(tm.ColumnName)))
+	}
+	return nil
+}
+
+// definition is a table map and what it does not tell of the key.
+type definition struct {
+	tm  *replication.TableMapEvent
+	key key
+}
+
+func (c *Conn) definition(db, table string) (*definition, error) {
 	rows, err := c.rows("SELECT t.TABLE_SCHEMA, t.TABLE_NAME, c.COLUMN_NAME, c.DATA_TYPE, c.COLUMN_TYPE, c.IS_NULLABLE, c.EXTRA, "+
 		"c.CHARACTER_OCTET_LENGTH, c.NUMERIC_PRECISION, c.NUMERIC_SCALE, c.DATETIME_PRECISION, c.CHARACTER_SET_NAME, l.ID "+
 		"FROM information_schema.TABLES t JOIN information_schema.COLUMNS c ON c.TABLE_SCHEMA=t.TABLE_SCHEMA AND c.TABLE_NAME=t.TABLE_NAME "+
@@ -90,14 +120,16 @@ func (c *Conn) definition(db, table string) (*replication.TableMapEvent, error) 
 	if err != nil {
 		return nil, err
 	}
-	for _, part := range key {
-		i := slices.IndexFunc(columns, func(c columnInfo) bool { return strings.EqualFold(c.name, part.column) })
+	for n := range key.parts {
+		part := &key.parts[n]
+		i := slices.IndexFunc(columns, func(c columnInfo) bool { return strings.EqualFold(c.name, part.name) })
 		if i < 0 {
-			return nil, fmt.Errorf("its key has a column %q that is not shown: the user needs SELECT on the whole table", part.column)
+			return nil, fmt.Errorf("its key has a column %q that is not shown: the user needs SELECT on the whole table", part.name)
 		}
+		part.columnInfo = columns[i]
 		tm.PrimaryKey, tm.PrimaryKeyPrefix = append(tm.PrimaryKey, uint64(i)), append(tm.PrimaryKeyPrefix, part.prefix)
 	}
-	return tm, nil
+	return &definition{tm, key}, nil
 }
 
 // describe fills in everything but the key.
@@ -183,52 +215,6 @@ func charsets(collations []uint64) (withDefault, all []uint64) {
 	}
 	return withDefault, nil
 }
-
-// keyPart is a column of a key.
-type keyPart struct {
-	column string
-	prefix uint64 // characters, or bytes of a binary column; 0 for all of the column
-}
-
-// key reads the table's primary key, or the key that the server takes for one and puts into the table map: the first
-// unique one of whole columns that are NOT NULL. SHOW INDEX gives keys in the order in which the server prefers them;
-// information_schema does not tell it.
-func (c *Conn) key(db, table string) ([]keyPart, error) {
-	r, err := c.my.Execute("SHOW INDEX FROM " + quoteName(table) + " FROM " + quoteName(db))
-	if err != nil {
-		return nil, err
-	}
-	var key []keyPart
-	name, fit := "", false
-	for i := range r.RowNumber() {
-		text := func(column string) string {
-			if null, err := r.IsNullByName(i, column); err != nil || null {
-				return ""
-			}
-			// Absent columns (Expression, before 8.0.13) were found out above.
-			s, _ := r.GetStringByName(i, column)
-			return s
-		}
-		if n := text("Key_name"); n != name {
-			if fit {
-				return key, nil
-			}
-			name, fit, key = n, text("Non_unique") == "0", nil
-		}
-		prefix, _ := strconv.ParseUint(text("Sub_part"), 10, 64) // absent: 0
-		key = append(key, keyPart{text("Column_name"), prefix})
-		if name != primary && (prefix > 0 || text("Null") != "" || text("Expression") != "") {
-			fit = false
-		}
-	}
-	if fit {
-		return key, nil
-	}
-	return nil, nil
-}
-
-// primary is the name of every primary key (MySQL manual, "SHOW INDEX").
-const primary = "PRIMARY"
 
 // quoteName writes a name as an identifier.
 func quoteName(name string) string {

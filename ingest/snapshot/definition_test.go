@@ -2,7 +2,6 @@ package snapshot
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -10,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/apache/arrow-go/v18/arrow/memory"
 	"github.com/go-mysql-org/go-mysql/replication"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -229,6 +229,23 @@ func sameMap(t *testing.T, name string, want, got *replication.TableMapEvent) {
 	assert.Equal(t, want.VisibilityBitmap, got.VisibilityBitmap, "%s visibility", name)
 }
 
+// The server does not show characters beyond the Basic Multilingual Plane; values are read all the same.
+func TestLabelsThatAreNotShown(t *testing.T) {
+	t.Parallel()
+	s := testenv.MySQL(t)
+	s.Exec(t, "SET NAMES utf8mb4; CREATE DATABASE d; CREATE TABLE d.t (e ENUM('a','😀','?'), s SET('b','😀 x'), id INT PRIMARY KEY)")
+	from := s.Executed(t)
+	s.Exec(t, "INSERT INTO d.t VALUES (1, 3, 1), (2, 2, 2), (3, 1, 3)")
+	rows := rowsAfter(t, s, from)["d.t"]
+	c := open(t, s)
+	table := describe(t, c, "d", "t")
+	assert.False(t, table.Plan.Same(rows[0].Table))
+	want, _ := logged(t, rows)
+	r := NewReader(memory.DefaultAllocator, c, table)
+	same(t, want, readAll(t, r, Range{})[0])
+	r.Close(t.Context())
+}
+
 func TestNoDefinition(t *testing.T) {
 	t.Parallel()
 	s := testenv.MySQL(t)
@@ -250,11 +267,17 @@ func TestNoDefinition(t *testing.T) {
 	var absent *NoTableError
 	require.ErrorAs(t, err, &absent)
 
+	// A part of the table is not the table.
+	s.Exec(t, "CREATE TABLE d.u (a INT PRIMARY KEY, b INT, c INT INVISIBLE); GRANT SELECT (a) ON d.t TO poor@'%'; GRANT SELECT (a, b) ON d.u TO poor@'%'")
+	var fault *source.Error
+	_, err = Definition(t.Context(), poor, "d", "u")
+	require.ErrorAs(t, err, &fault)
+	assert.Equal(t, source.KindPrivilege, fault.Kind)
+
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	_, err = Definition(ctx, c, "d", "t")
 	require.ErrorIs(t, err, context.Canceled)
-	var fault *source.Error
-	require.True(t, errors.As(err, &fault))
+	require.ErrorAs(t, err, &fault)
 	assert.Equal(t, source.KindCanceled, fault.Kind)
 }

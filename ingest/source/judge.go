@@ -1,7 +1,6 @@
 package source
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -36,40 +35,7 @@ type Verdict struct {
 	Missing  checkpoint.Set
 	Errant   checkpoint.Set // transactions that only this replica has
 	State    State
-}
-
-// MarshalJSON writes the verdict for machines.
-func (v Verdict) MarshalJSON() ([]byte, error) {
-	out := struct {
-		Host     string      `json:"host"`
-		Verdict  VerdictKind `json:"verdict"`
-		Fault    Kind        `json:"fault,omitempty"`
-		Reason   string      `json:"reason"`
-		Advice   string      `json:"advice,omitempty"`
-		Warnings []string    `json:"warnings,omitempty"`
-		Missing  string      `json:"missing,omitempty"`
-		Errant   string      `json:"errant,omitempty"`
-		Version  string      `json:"version,omitempty"`
-		UUID     string      `json:"server_uuid,omitempty"`
-		Role     string      `json:"role,omitempty"`
-		Executed string      `json:"gtid_executed,omitempty"`
-		Purged   string      `json:"gtid_purged,omitempty"`
-		Lag      *float64    `json:"lag_seconds,omitempty"`
-		Keeps    *float64    `json:"retention_seconds,omitempty"`
-	}{
-		Host: v.Host, Verdict: v.Kind, Fault: v.Fault, Reason: v.Reason, Advice: v.Advice, Warnings: v.Warnings, Missing: v.Missing.String(), Errant: v.Errant.String(),
-	}
-	if s := v.State; s.Err == nil {
-		out.Version, out.UUID, out.Role = s.Version, s.UUIDString(), s.Role.String()
-		out.Executed, out.Purged = s.Executed.String(), s.Purged.String()
-		keeps := s.Retention.Seconds()
-		out.Keeps = &keeps
-		if s.Lag != nil {
-			lag := s.Lag.Seconds()
-			out.Lag = &lag
-		}
-	}
-	return json.Marshal(out)
+	Details  *Details // nil unless an Inspector looked
 }
 
 // Judge says for every server whether it can serve position, and if not, why and what to do. tables are the followed
@@ -156,7 +122,11 @@ func judgeSettings(v *Verdict) {
 	switch {
 	case strings.Contains(strings.ToLower(s.Version), "mariadb"):
 		v.set(WrongSettings, "use a MySQL server", "it is MariaDB %s, whose GTIDs are of another kind", s.Version)
-	case s.GTIDMode != "ON" && s.GTIDMode != "ON_PERMISSIVE":
+	case s.GTIDMode == "ON_PERMISSIVE":
+		// A server refuses a dump by GTIDs in this mode, although every new transaction has one.
+		v.set(WrongSettings, "once Ongoing_anonymous_transaction_count is 0 on every server and replicas have caught up, SET PERSIST gtid_mode=ON on every server",
+			"gtid_mode is ON_PERMISSIVE: it sends its log by GTIDs only when it is ON")
+	case s.GTIDMode != "ON":
 		v.set(WrongSettings, "set enforce_gtid_consistency=ON, then gtid_mode to OFF_PERMISSIVE, ON_PERMISSIVE and ON, on every server in turn",
 			"gtid_mode is %s, and only GTIDs carry a position from server to server", orNone(s.GTIDMode))
 	case !s.LogBin:
@@ -170,9 +140,6 @@ func judgeSettings(v *Verdict) {
 	case s.ServerID == 0:
 		v.set(WrongSettings, "SET PERSIST server_id to a number of its own", "server_id is 0: it serves no replicas")
 	}
-	if s.GTIDMode == "ON_PERMISSIVE" {
-		v.Warnings = append(v.Warnings, "gtid_mode is ON_PERMISSIVE: a transaction without a GTID in its log ends the stream")
-	}
 	if !s.LogReplica && s.Role == checkpoint.RoleUnknown {
 		v.Warnings = append(v.Warnings, "log_replica_updates is OFF: were it a replica, its log would lack what it replicates")
 	}
@@ -183,7 +150,7 @@ func judgeSettings(v *Verdict) {
 		v.Warnings = append(v.Warnings, "binlog_row_value_options has PARTIAL_JSON: updates of JSON columns are logged as differences, which stops their tables")
 	}
 	if s.Retention > 0 && s.Retention < 24*time.Hour {
-		v.Warnings = append(v.Warnings, fmt.Sprintf("it keeps its binary log for %s only: a longer pause than that takes a new load", s.Retention))
+		v.Warnings = append(v.Warnings, fmt.Sprintf("it keeps its binary log for %s only: a longer pause than that takes a new load", Span(s.Retention)))
 	}
 	for _, n := range s.NotSeen {
 		v.Warnings = append(v.Warnings, "could not look at "+n)
@@ -242,9 +209,9 @@ func judgePosition(v *Verdict, a checkpoint.Answer, position checkpoint.Set) {
 	count := plural(a.Missing.Count(), "transaction")
 	switch a.Kind {
 	case checkpoint.OK:
-		v.Reason = fmt.Sprintf("%s, %s to send", s.Role, plural(s.Executed.Subtract(position).Count(), "transaction"))
+		v.Reason = fmt.Sprintf("%s, %s to send", s.roleWord(), plural(s.Executed.Subtract(position).Count(), "transaction"))
 		if s.Lag != nil && *s.Lag > 0 {
-			v.Reason += fmt.Sprintf(", %s behind its source", *s.Lag)
+			v.Reason += fmt.Sprintf(", %s behind its source", Span(*s.Lag))
 		}
 	case checkpoint.Behind:
 		v.set(Behind, "wait, or check its replication", "it lacks %s of the position: %s%s", count, a.Missing.Short(), held(a.Holders, "; held by"))
@@ -263,11 +230,11 @@ func judgePosition(v *Verdict, a checkpoint.Answer, position checkpoint.Set) {
 			advice = "use " + strings.Join(a.Holders, " or ") + ", which still has them"
 		}
 		if !a.Meant.IsEmpty() {
-			advice = "a position means everything before it; if what lies before was read too, the set meant is " + a.Meant.Short() + " (tidemark checkpoint)"
+			advice = "a position means everything before it; if what lies before was read too, the set meant is " + a.Meant.Short() + ": give that to --start"
 		}
-		v.set(Purged, advice, "it has thrown away %s that are not in the position: %s", count, a.Missing.Short())
+		v.set(Purged, advice, "it has purged %s that the position lacks: %s", count, a.Missing.Short())
 	case checkpoint.Diverged:
-		why := "and can no longer get them"
+		why := "which it can no longer get"
 		if a.Own {
 			why = "although it committed them once: it was restored, or failed over while behind"
 		}

@@ -114,7 +114,7 @@ func (p *packets) read(into []byte) (int, error) {
 	}
 	var timeout net.Error
 	if errors.As(err, &timeout) && timeout.Timeout() {
-		return 0, fmt.Errorf("neither event nor heartbeat for %s: %w", p.timeout, err)
+		return 0, fmt.Errorf("not a byte for %s: %w", p.timeout, err)
 	}
 	if errors.Is(err, io.EOF) {
 		return 0, fmt.Errorf("the server closed the connection: %w", err)

@@ -33,7 +33,13 @@ type State struct {
 	LogReplica bool   // log_replica_updates
 	ReadOnly   bool
 	Retention  time.Duration // how long the server keeps its binary log; 0: for ever
+	SpaceLimit int64         // bytes of binary log the server keeps, where it has such a limit; 0: it has none
+	FilesLimit int           // binary log files it keeps, likewise
 	MayDump    error         // why the user may not read the binary log, nil when it may
+
+	// HidesCascades says why changes made by the actions of foreign keys do not reach the server's binary log; empty when
+	// they do.
+	HidesCascades string
 
 	Replication
 	NotSeen []string // what could not be looked at, and what that takes
@@ -151,6 +157,9 @@ func (s *State) ask(c *session) error {
 	if err := s.askRetention(c); err != nil {
 		return err
 	}
+	if err := s.askCascades(c); err != nil {
+		return err
+	}
 	if err := s.Replication.ask(c, s); err != nil {
 		return err
 	}
@@ -170,32 +179,6 @@ func (s *State) ask(c *session) error {
 }
 
 func isOn(v string) bool { return v == "1" || strings.EqualFold(v, "ON") }
-
-func (s *State) askRetention(c *session) error {
-	if auto, ok, err := c.variable("binlog_expire_logs_auto_purge"); err != nil {
-		return err
-	} else if ok && !isOn(auto) {
-		return nil
-	}
-	seconds, ok, err := c.variable("binlog_expire_logs_seconds")
-	if err != nil {
-		return err
-	}
-	if ok {
-		if n, err := strconv.ParseInt(seconds, 10, 64); err == nil && n > 0 {
-			s.Retention = time.Duration(n) * time.Second
-			return nil
-		}
-	}
-	days, _, err := c.variable("expire_logs_days") // 5.7, and an old setting in 8.0
-	if err != nil {
-		return err
-	}
-	if n, err := strconv.ParseInt(days, 10, 64); err == nil {
-		s.Retention = time.Duration(n) * 24 * time.Hour
-	}
-	return nil
-}
 
 // tryRegister registers as a replica, which takes the privilege that a dump takes; the registration ends with the
 // connection.

@@ -11,10 +11,19 @@
 // config.go       who to connect to, and how: hosts, password, TLS, timeouts, our identity
 // filter.go       --tables: which tables are followed
 // connect.go      one connection
+// connect_sql.go  ... for others, to ask by SQL
 // probe.go        what a server says about itself (State)
 // replication.go  ... about its replication: role, lag, filters
+// retention.go    ... about how long it keeps its binary log
 // hide.go         do replication or binary log filters hide a followed table
+// cascade.go      do foreign keys change followed tables behind the binary log
+// span.go         lengths of time in words
+// headroom.go     how long will a server still have what a position lacks
+// logfiles.go     a server's binary log files: size, age, what came before each
 // judge.go        what a server is good for (Verdict)
+// inspect.go      probe, judge, and all that a person or a monitor wants to know besides
+// report.go       a verdict for machines
+// paragraph.go    ... and for a person
 // choose.go       the choice, and the error when there is none
 // fault.go        errors, and the one classification of them
 // stream.go       the dump request, Next, Close

@@ -129,6 +129,7 @@ func TestVersions(t *testing.T) {
 		assert.Equal(t, 72*time.Hour, s.Retention)
 		assert.Empty(t, s.Metadata)
 		assert.Empty(t, s.NotSeen)
+		assert.Equal(t, "MySQL 5.7.44-log, before 9.6", s.HidesCascades)
 		require.NotEmpty(t, s.Binlog, "%+v", s.Replication)
 		assert.Equal(t, "replicate-ignore-db=shop", s.Applier[0].String())
 		assert.Equal(t, "binlog-ignore-db=tmp", s.Binlog[0].String())
@@ -150,7 +151,16 @@ func TestVersions(t *testing.T) {
 		assert.Len(t, s.NotSeen, 4)
 		v := Judge([]State{s}, set(someUUID+":1-5"), Filter{}, nil)[0]
 		assert.Equal(t, CanServe, v.Kind)
-		assert.Contains(t, strings.Join(v.Warnings, "; "), "1h0m0s only")
+		assert.Contains(t, strings.Join(v.Warnings, "; "), "1 h only")
+	})
+	t.Run("Percona Server", func(t *testing.T) {
+		s := probe(t, &played{
+			variables: base(map[string]string{"version": "8.0.36-28", "log_replica_updates": "1", "binlog_expire_logs_seconds": "0", "expire_logs_days": "0", "binlog_space_limit": "1073741824", "max_binlog_files": "12"}),
+			shows:     map[string][2][]string{"show replica status": {statusColumns, nil}, "show binary log status": {logColumns, nil}},
+		})
+		assert.Equal(t, int64(1<<30), s.SpaceLimit)
+		assert.Equal(t, 12, s.FilesLimit)
+		assert.Zero(t, s.Retention)
 	})
 	t.Run("GTIDs off", func(t *testing.T) {
 		s := probe(t, &played{

@@ -304,7 +304,7 @@ func (b *bench) catchUp(ctx context.Context) (cost, error) {
 	}
 	args := []string{
 		"ingest", "--source", "mysql://" + server.User + "@" + b.mysql.Addr() + "/", "--lake", "s3://bench/lake", "--s3-endpoint", b.minio.Endpoint,
-		"--tables", "bench.*", "--start", "earliest", "--until", "caught-up", "--commit-interval", "10s", "--format-version", fmt.Sprint(b.format),
+		"--tables", "bench.*", "--start", "earliest", "--until", "caught-up", "--commit-interval", "10s", "--format-version", fmt.Sprint(b.format), "--compact", "off",
 	}
 	if b.profile != "" {
 		args = append(args, "--cpu-profile", b.profile)
@@ -352,7 +352,11 @@ func (b *bench) smallCommits(ctx context.Context, n int) error {
 		done <- ingest.Run(running, ctx, ingest.Options{
 			Source: b.source(), Tables: filter, Lake: &lake.Lake{Store: counted, Catalog: catalog.NewBucket(counted)}, Start: ingest.Start{Kind: ingest.StartEarliest},
 			CommitInterval: time.Millisecond, FormatVersion: b.format, Logger: quiet(),
-			Observer: func(c ingest.Commit) { committed <- c.Duration },
+			Observer: func(e ingest.Event) {
+				if c, ok := e.(ingest.Commit); ok {
+					committed <- c.Duration
+				}
+			},
 		})
 	}()
 	var times []time.Duration

@@ -77,12 +77,15 @@ func TestLakeNotWritable(t *testing.T) {
 	})
 }
 
-// TestNoServerReachable waits with back-off, since a server may come back, and says why; it ends when told to.
+// TestNoServerReachable: a start waits with back-off, since a server may come back, says why, and ends when told to, or by
+// itself when nothing came of it.
 func TestNoServerReachable(t *testing.T) {
-	p := startIngest(t, localLake(t), "mysql://tide:x@127.0.0.1:1,127.0.0.1:2/")
+	const nobody = "mysql://tide:x@127.0.0.1:1,127.0.0.1:2/"
+	p := startIngest(t, localLake(t), nobody)
 	p.waitForLog("127.0.0.1:1")
 	p.waitForLog("unreachable")
 	p.stop()
+	ends(t, startIngest(t, localLake(t), nobody, "--wait-for-server", "300ms"), 3, "127.0.0.1:1", "127.0.0.1:2", "unreachable", "connection refused")
 }
 
 func TestWrongPassword(t *testing.T) {
@@ -130,6 +133,15 @@ func TestDiverged(t *testing.T) {
 	ends(t, startIngest(t, lake, testenv.URL(s)), 3, "diverged", s.UUID(), s.Addr())
 }
 
+// TestOtherPipeline: a table has one owner.
+func TestOtherPipeline(t *testing.T) {
+	s := testenv.MySQL(t)
+	s.Exec(t, schema)
+	lake := localLake(t)
+	catchUp(t, lake, testenv.URL(s))
+	ends(t, startIngest(t, lake, testenv.URL(s), "--pipeline", "other"), 4, "app.", `belongs to the pipeline "tidemark"`, "--pipeline")
+}
+
 // TestErrantReplica: a replica with a transaction of its own is passed over, and named.
 func TestErrantReplica(t *testing.T) {
 	cluster := testenv.Topology(t, 2)
@@ -158,6 +170,7 @@ func TestBehind(t *testing.T) {
 	cluster.Primary.Exec(t, "UPDATE app.hot SET n = 5 WHERE id = 1")
 	lake := localLake(t)
 	catchUp(t, lake, testenv.URL(cluster.Primary))
+	ends(t, startIngest(t, lake, testenv.URL(replica), "--wait-for-server", "300ms"), 3, "behind", replica.Addr(), cluster.Primary.UUID())
 	p := startIngest(t, lake, testenv.URL(replica))
 	p.waitForLog("behind")
 	replica.Exec(t, "START REPLICA")

@@ -2,9 +2,11 @@ package e2e
 
 import (
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/tidemark/tidemark/internal/testenv"
@@ -112,4 +114,24 @@ func TestStartingPoints(t *testing.T) {
 		}
 	}
 	ends(t, start(t, nil, args(localLake(t), "gtid:"+strings.Replace(middle, ":1-", ":1-1000", 1))...), 3, "diverged")
+}
+
+// TestSecondSignal: the first signal asks for a clean end, which a client that never finishes its request holds up; the
+// second ends the process at once.
+func TestSecondSignal(t *testing.T) {
+	lake := localLake(t)
+	p := start(t, lake.env, append([]string{"serve", "--listen", "127.0.0.1:0"}, lake.args...)...)
+	client, err := net.Dial("tcp", strings.TrimPrefix(p.served(), "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	if _, err := client.Write([]byte("GET /v1/config HTTP/1.1\r\n")); err != nil {
+		t.Fatal(err)
+	}
+	p.signal(syscall.SIGTERM)
+	p.signal(syscall.SIGINT)
+	if code := p.wait(); code != 1 || strings.Contains(p.text(), "tidemark: ") {
+		t.Errorf("exit code %d:\n%s", code, p.text())
+	}
 }

@@ -238,3 +238,9 @@ func (p *Proxy) Heal(t testing.TB) {
 	t.Helper()
 	check(t, p.Proxy.Heal())
 }
+
+// Retarget breaks all connections and leads new ones to another server.
+func (p *Proxy) Retarget(t testing.TB, to *Server) {
+	t.Helper()
+	check(t, p.Proxy.Retarget(to.Addr()))
+}

@@ -100,6 +100,14 @@ func (t *Tokens) check(header string) error {
 	return &protocolError{http.StatusUnauthorized, "NotAuthorizedException", "the bearer token is not one of this service"}
 }
 
+// Admit reports whether a request brings a valid token; without tokens, each one is admitted.
+func (t *Tokens) Admit(r *http.Request) bool {
+	return t == nil || t.check(r.Header.Get("Authorization")) == nil
+}
+
+// Challenge is the WWW-Authenticate header of an answer to a request without a token.
+const Challenge = `Bearer realm="tidemark"`
+
 // authenticationTimeout is the protocol's status for credentials that have timed out; it is not in the HTTP standard.
 const authenticationTimeout = 419
 
@@ -113,7 +121,7 @@ func (s *server) guard(tokens *Tokens, inner http.Handler) http.Handler {
 		}()
 		if tokens != nil {
 			if err := tokens.check(r.Header.Get("Authorization")); err != nil {
-				w.Header().Set("WWW-Authenticate", `Bearer realm="tidemark"`)
+				w.Header().Set("WWW-Authenticate", Challenge)
 				s.fail(w, r, err)
 				return
 			}

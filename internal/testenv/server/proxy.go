@@ -9,11 +9,11 @@ import (
 
 // Proxy forwards TCP connections to a server, until told to behave like a broken network. Its address stays the same.
 type Proxy struct {
-	target string
-	addr   string
-	port   *Port
+	addr string
+	port *Port
 
 	mu       sync.Mutex
+	target   string
 	listener net.Listener // nil while cut
 	conns    map[net.Conn]struct{}
 	open     chan struct{} // closed while bytes may pass
@@ -62,6 +62,18 @@ func (p *Proxy) Blackhole() error {
 func (p *Proxy) Heal() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.pass()
+	return p.listen()
+}
+
+// Retarget breaks all connections and forwards new ones to another server: what a host name does that moves.
+func (p *Proxy) Retarget(target string) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err := p.cut(); err != nil {
+		return err
+	}
+	p.target = target
 	p.pass()
 	return p.listen()
 }
@@ -128,7 +140,10 @@ func (p *Proxy) cut() error {
 
 // forward serves one client until either side ends. A server that refuses is a client that is closed.
 func (p *Proxy) forward(client net.Conn, accepted net.Listener) {
-	server, err := net.Dial("tcp", p.target)
+	p.mu.Lock()
+	target := p.target
+	p.mu.Unlock()
+	server, err := net.Dial("tcp", target)
 	if err != nil {
 		_ = client.Close() // nothing was promised on it
 		return

@@ -1,0 +1,84 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/dustin/go-humanize"
+	"github.com/spf13/cobra"
+
+	"github.com/tidemark/tidemark/compaction"
+	"github.com/tidemark/tidemark/ingest/source"
+)
+
+func (a *app) compactCommand() *cobra.Command {
+	var o compaction.PassOptions
+	var target string
+	c := &cobra.Command{
+		Use:   "compact",
+		Short: "One maintenance pass: rewrite small and much-deleted files, expire snapshots, remove orphans",
+		Long: "It may run beside an ingest. An ingest in another process notices each of its commits and opens the table again, so where an\n" +
+			"ingest runs all the time, let it compact by itself (--compact on, the default).",
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			bytes, err := humanize.ParseBytes(target)
+			if err != nil {
+				return usageError{fmt.Errorf("--target-file-size %q: expected a size like 256MiB", target)}
+			}
+			o.TargetFileSize = int64(bytes)
+			o.EnsureDefaults()
+			if err := o.Validate(); err != nil {
+				return usageError{err}
+			}
+			return a.compact(c.Context(), o)
+		},
+	}
+	f := c.Flags()
+	a.listFlags(c)
+	f.StringVar(&target, "target-file-size", "256MiB", "`bytes` of a data file after compaction")
+	f.DurationVar(&o.Expire.Age, "expire-after", 0, "snapshots younger than this `duration` stay (default 24h)")
+	f.IntVar(&o.Expire.Keep, "keep-snapshots", 0, "so `many` snapshots stay, however old (default 20)")
+	f.DurationVar(&o.Orphans.SafetyAge, "orphan-age", 0, "files younger than this `duration` that nothing references are left alone (default 72h, at least 1h)")
+	f.BoolVar(&o.DryRun, "dry-run", false, "only say what would be done")
+	return c
+}
+
+// compact makes a pass over each table. A table that fails does not hold up the others.
+func (a *app) compact(ctx context.Context, o compaction.PassOptions) error {
+	filter, err := source.ParseFilter(a.tables)
+	if err != nil {
+		return usageError{fmt.Errorf("--tables: %w", err)}
+	}
+	l, err := a.openLake(ctx, true)
+	if err != nil {
+		return err
+	}
+	ids, err := l.List(ctx)
+	if err != nil {
+		return err
+	}
+	reports := []compaction.Report{}
+	var failed error
+	for _, id := range ids {
+		if !filter.Match(id.DB, id.Table) {
+			continue
+		}
+		r, err := compaction.Pass(ctx, l, id, o)
+		failed = errors.Join(failed, err)
+		reports = append(reports, r)
+		if !a.json && !o.DryRun {
+			fmt.Fprintln(a.out, r)
+		}
+		if !a.json && o.DryRun {
+			fmt.Fprintf(a.out, "%s: would rewrite %d groups of data files, %d orphan files (%s)\n", id, len(r.Planned.Groups), len(r.Orphans.Names), humanize.IBytes(uint64(r.Orphans.Bytes)))
+			for _, g := range r.Planned.Groups {
+				fmt.Fprintf(a.out, "  %d files, %s: %s\n", len(g.Files), humanize.IBytes(uint64(g.Bytes)), g.Why)
+			}
+		}
+	}
+	if a.json {
+		failed = errors.Join(a.printJSON(reports), failed)
+	}
+	return failed
+}

@@ -1,0 +1,209 @@
+package compaction
+
+import (
+	"bytes"
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/dustin/go-humanize"
+)
+
+// Options say when a data file is worth rewriting. The zero value stands for the defaults (EnsureDefaults).
+type Options struct {
+	TargetFileSize int64   // bytes of an output file; default 256 MiB
+	DeletedShare   float64 // a file of which more than this share of rows is deleted is rewritten; default 0.2
+	MinInputs      int     // small files of one size tier that are merged together, and the ratio between tiers; default 8
+	MaxInputs      int     // files merged at once; each costs memory while it is read; default 24
+	MaxMergeMemory int64   // bytes that reading the inputs of one merge may take (readMemory); default 256 MiB
+	MaxGroupBytes  int64   // bytes of input of one rewrite; default 8 times TargetFileSize
+	MaxPassBytes   int64   // bytes of input of one pass; default 64 GiB
+	MaxDeleteFiles int     // a file to which more delete files than this apply is rewritten; default 10
+}
+
+// EnsureDefaults fills in what is not set.
+func (o *Options) EnsureDefaults() {
+	o.TargetFileSize = cmp.Or(o.TargetFileSize, 256<<20)
+	o.DeletedShare = cmp.Or(o.DeletedShare, 0.2)
+	o.MinInputs = cmp.Or(o.MinInputs, 8)
+	o.MaxInputs = cmp.Or(o.MaxInputs, 24)
+	o.MaxMergeMemory = cmp.Or(o.MaxMergeMemory, 256<<20)
+	o.MaxGroupBytes = cmp.Or(o.MaxGroupBytes, 8*o.TargetFileSize)
+	o.MaxPassBytes = cmp.Or(o.MaxPassBytes, 64<<30)
+	o.MaxDeleteFiles = cmp.Or(o.MaxDeleteFiles, 10)
+}
+
+// Validate reports options that make no sense together.
+func (o *Options) Validate() error {
+	switch {
+	case o.TargetFileSize < 1:
+		return fmt.Errorf("compaction: a target file size of %d bytes", o.TargetFileSize)
+	case !(o.DeletedShare > 0 && o.DeletedShare < 1):
+		return fmt.Errorf("compaction: a share of deleted rows of %g: expected more than 0 and less than 1", o.DeletedShare)
+	case o.MinInputs < 2:
+		return errors.New("compaction: merging fewer than 2 small files gains nothing")
+	case o.MaxInputs < o.MinInputs:
+		return fmt.Errorf("compaction: at most %d files are merged at once, but at least %d small ones", o.MaxInputs, o.MinInputs)
+	case o.MaxGroupBytes < o.TargetFileSize:
+		return errors.New("compaction: one rewrite must be able to read a file of the target size")
+	}
+	return nil
+}
+
+// File is what planning knows about a live data file.
+type File struct {
+	Path        string
+	Rows        int64 // live and deleted
+	Deleted     int64 // rows
+	Bytes       int64
+	DeleteFiles int    // delete files to be read with it, vectors included
+	Low, High   []byte // bounds of the first key column, in an encoding that sorts like the values; nil when unknown
+}
+
+// live is how many bytes the file's live rows take.
+func (f *File) live() int64 {
+	if f.Rows == 0 {
+		return 0
+	}
+	return int64(float64(f.Bytes) * float64(f.Rows-f.Deleted) / float64(f.Rows))
+}
+
+// Group is a set of data files to be rewritten together, in one commit.
+type Group struct {
+	Why   string
+	Files []File // in the order of their lowest keys
+	Bytes int64  // of the inputs
+	Live  int64  // bytes, an estimate of the outputs
+}
+
+// Rows is the number of live rows.
+func (g *Group) Rows() (n int64) {
+	for i := range g.Files {
+		n += g.Files[i].Rows - g.Files[i].Deleted
+	}
+	return n
+}
+
+// Plan is what one pass over a table would rewrite.
+type Plan struct {
+	Groups []Group
+	Bytes  int64 // of all inputs of the groups
+	Live   int64 // bytes, an estimate of what is written
+	Left   int   // groups that would be worth it but are left to the next pass, because of MaxPassBytes
+}
+
+// smallestTier is the upper end in bytes of the lowest size tier. Merges of yet smaller files may stay in it: they cost
+// next to nothing.
+const smallestTier = 64 << 10
+
+// full is the size in bytes from which a file is not merged with others on account of its size.
+func (o *Options) full() int64 { return o.TargetFileSize / 4 * 3 }
+
+// tier is the size tier of a file with so many live bytes: 0 for those below an MinInputs-th of the target, 1 for those
+// below a MinInputs-th of that, and so on. full files have none, -1.
+func (o *Options) tier(live int64) int {
+	if live >= o.full() {
+		return -1
+	}
+	tier, least := 0, o.TargetFileSize/int64(o.MinInputs)
+	for live < least && least >= smallestTier {
+		tier++
+		least /= int64(o.MinInputs)
+	}
+	return tier
+}
+
+// Tiers is the number of size tiers.
+func (o *Options) Tiers() int { return o.tier(0) + 1 }
+
+// Amplification bounds how many bytes compaction writes, over the life of a table of any size, for each byte that was
+// added or deleted. A row is rewritten at most once in each tier because its file is small, for a merge of MinInputs
+// files of a tier makes files of a higher one. Besides, it is rewritten when its file has lost DeletedShare of its rows,
+// which is at most (1-DeletedShare)/DeletedShare bytes for each byte deleted.
+func (o *Options) Amplification() (added, deleted float64) {
+	return float64(o.Tiers()), (1 - o.DeletedShare) / o.DeletedShare
+}
+
+// readMemory is what reading a file during a merge may take: a page of each column packed and unpacked, the packed row
+// group and a batch of rows, which for the pages of 1 MiB that ingest writes was measured as 28 MiB with 12 columns; or
+// all of a small file in these forms.
+func readMemory(bytes int64) int64 { return min(32<<20, 10*bytes+256<<10) }
+
+// Make plans a pass: pure, and predictable by a reader.
+//
+//  1. A file of which more than DeletedShare of the rows is deleted, or to which more than MaxDeleteFiles apply, is worn:
+//     it is rewritten.
+//  2. Other files that are not full are put into size tiers. A tier with at least MinInputs files is merged.
+//  3. Worn files are merged with each other, and small files of one tier with each other, in the order of their lowest
+//     keys, so that neighbours come together and outputs overlap little. A group is closed when another file would take
+//     it past MaxInputs, MaxGroupBytes or MaxMergeMemory; what is left of a tier waits if it is fewer than MinInputs.
+//  4. Groups are taken, worn ones first, then by tier from the smallest files up, until MaxPassBytes.
+func Make(files []File, o Options) Plan {
+	o.EnsureDefaults()
+	var worn []File
+	tiers := make([][]File, o.Tiers())
+	for _, f := range files {
+		switch tier := o.tier(f.live()); {
+		case o.worn(&f):
+			worn = append(worn, f)
+		case tier >= 0:
+			tiers[tier] = append(tiers[tier], f)
+		}
+	}
+	groups := o.group(worn, 1, "deleted rows")
+	for tier, small := range slices.Backward(tiers) {
+		groups = append(groups, o.group(small, o.MinInputs, fmt.Sprintf("small files, tier %d", tier))...)
+	}
+	var p Plan
+	for _, g := range groups {
+		if len(p.Groups) > 0 && p.Bytes+g.Bytes > o.MaxPassBytes {
+			p.Left++
+			continue
+		}
+		p.Groups = append(p.Groups, g)
+		p.Bytes += g.Bytes
+		p.Live += g.Live
+	}
+	return p
+}
+
+func (o *Options) worn(f *File) bool {
+	return float64(f.Deleted) > o.DeletedShare*float64(f.Rows) || f.DeleteFiles > o.MaxDeleteFiles
+}
+
+// group cuts files into groups. The last one, and one that is all, has at least least files.
+func (o *Options) group(files []File, least int, why string) []Group {
+	slices.SortFunc(files, func(a, b File) int {
+		return cmp.Or(bytes.Compare(a.Low, b.Low), bytes.Compare(a.High, b.High), cmp.Compare(a.Path, b.Path))
+	})
+	var groups []Group
+	var g Group
+	memory := int64(0)
+	closeGroup := func(least int) {
+		if len(g.Files) >= least {
+			groups = append(groups, g)
+		}
+		g, memory = Group{}, 0
+	}
+	for _, f := range files {
+		if len(g.Files) > 0 && (len(g.Files) == o.MaxInputs || g.Bytes+f.Bytes > o.MaxGroupBytes || memory+readMemory(f.Bytes) > o.MaxMergeMemory) {
+			closeGroup(min(least, 2))
+		}
+		g.Why = why
+		g.Files = append(g.Files, f)
+		g.Bytes += f.Bytes
+		g.Live += f.live()
+		memory += readMemory(f.Bytes)
+	}
+	closeGroup(least)
+	return groups
+}
+
+func (p *Plan) String() string {
+	s := fmt.Sprintf("%d groups, %s in, about %s out", len(p.Groups), humanize.IBytes(uint64(p.Bytes)), humanize.IBytes(uint64(p.Live)))
+	if p.Left > 0 {
+		s += fmt.Sprintf(", %d groups left to the next pass", p.Left)
+	}
+	return s
+}

@@ -1,0 +1,244 @@
+package compaction
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+
+	"github.com/tidemark/tidemark/lake"
+)
+
+// rewritten is a finished rewrite: data files that no snapshot knows yet, and where the rows of the inputs went.
+type rewritten struct {
+	outputs []*lake.NewFile
+	moves   *moves
+	bytes   int64 // of the outputs
+	dropped int64 // deleted rows that are not in the outputs
+}
+
+// merger merges sorted inputs into outputs.
+type merger struct {
+	ctx    context.Context
+	t      *lake.Table
+	heap   []*cursor // the least current key first
+	rank   map[*cursor]int
+	shares []int64 // rows of each output
+	memory *lake.Recycler
+	gather gatherer
+
+	w       *lake.FileWriter
+	room    int64  // rows that the current output still takes
+	ordinal uint32 // of the next row, over all outputs
+	out     *rewritten
+}
+
+// recycled is how many bytes of freed memory a rewrite keeps for itself.
+const recycled = 64 << 20
+
+// rewrite merges the live rows of the given data files into new ones of about the target size, in bytes. Equal keys of
+// different inputs, which a sound table does not have, are kept all, as readers of the inputs see them. When it fails it
+// leaves no file behind, as far as they can be deleted. t is used by this goroutine alone meanwhile.
+func rewrite(ctx context.Context, t *lake.Table, inputs []*lake.FileInfo, target int64) (_ *rewritten, err error) {
+	m := &merger{ctx: ctx, t: t, memory: lake.NewRecycler(recycled), rank: map[*cursor]int{}, out: &rewritten{moves: &moves{inputs: map[string]*moved{}, starts: []uint32{0}}}}
+	m.gather.memory = m.memory
+	live, bytes := int64(0), int64(0)
+	var cursors []*cursor
+	defer func() {
+		for _, c := range cursors {
+			err = errors.Join(err, c.close())
+		}
+		m.gather.reset()
+		if err != nil {
+			if m.w != nil {
+				err = errors.Join(err, m.w.Abort())
+			}
+			err = errors.Join(err, t.Discard(context.WithoutCancel(ctx), m.out.outputs))
+		}
+	}()
+	for i, f := range inputs {
+		rows := f.Rows
+		if f.Deleted != nil {
+			rows -= int64(f.Deleted.GetCardinality())
+		}
+		m.out.dropped += f.Rows - rows
+		live += rows
+		bytes += int64(float64(f.Size) * float64(rows) / float64(f.Rows))
+		k, err := newKeys(t)
+		if err != nil {
+			return nil, err
+		}
+		c, err := openCursor(ctx, t, f, k, m.memory)
+		if err != nil {
+			return nil, err
+		}
+		cursors = append(cursors, c)
+		m.rank[c] = i
+		more, err := c.next()
+		if err != nil {
+			return nil, err
+		}
+		if more {
+			m.heap = append(m.heap, c)
+		}
+		m.out.moves.inputs[f.Path] = &moved{rows: f.Rows, dead: f.Deleted, to: c.to}
+	}
+	if live > math.MaxUint32-1 {
+		return nil, fmt.Errorf("%d rows are too many for one rewrite", live)
+	}
+	m.shares = shares(live, bytes, target)
+	if err := m.merge(cursors); err != nil {
+		return nil, err
+	}
+	for _, c := range cursors {
+		c.to.RunOptimize()
+	}
+	return m.out, nil
+}
+
+// shares divides the rows of a group among output files of about the target size, evenly, so that none is a small rest.
+func shares(rows, live, target int64) []int64 {
+	if rows == 0 {
+		return nil
+	}
+	n := min(rows, max(1, (live+target/2)/target))
+	out := make([]int64, n)
+	for i := range out {
+		out[i] = rows*int64(i+1)/n - rows*int64(i)/n
+	}
+	return out
+}
+
+func (m *merger) merge(cursors []*cursor) error {
+	for i := len(m.heap)/2 - 1; i >= 0; i-- {
+		m.down(i)
+	}
+	for len(m.heap) > 0 {
+		c := m.heap[0]
+		end := c.stop
+		if len(m.heap) > 1 {
+			second := m.heap[1]
+			if len(m.heap) > 2 && m.less(m.heap[2], second) {
+				second = m.heap[2]
+			}
+			end = c.until(second, m.rank[c] < m.rank[second])
+		}
+		if err := m.emit(c, end, cursors); err != nil {
+			return err
+		}
+		if c.at < c.stop {
+			m.down(0) // the rows up to stop are known to be live
+			continue
+		}
+		more, err := c.next()
+		if err != nil {
+			return err
+		}
+		if !more {
+			if err := c.close(); err != nil {
+				return err
+			}
+			last := len(m.heap) - 1
+			m.heap[0] = m.heap[last]
+			m.heap = m.heap[:last]
+		}
+		m.down(0)
+	}
+	return m.flush(cursors)
+}
+
+func (m *merger) less(a, b *cursor) bool {
+	c := a.keys.compare(a.at, b.keys, b.at)
+	return c < 0 || c == 0 && m.rank[a] < m.rank[b]
+}
+
+// down restores the heap below i.
+func (m *merger) down(i int) {
+	for {
+		least := i
+		for child := 2*i + 1; child <= 2*i+2 && child < len(m.heap); child++ {
+			if m.less(m.heap[child], m.heap[least]) {
+				least = child
+			}
+		}
+		if least == i {
+			return
+		}
+		m.heap[i], m.heap[least] = m.heap[least], m.heap[i]
+		i = least
+	}
+}
+
+// emit adds the rows of c from its current one up to end to the output, and moves it there.
+func (m *merger) emit(c *cursor, end int, cursors []*cursor) error {
+	for c.at < end {
+		if m.w == nil {
+			if err := m.open(); err != nil {
+				return err
+			}
+		}
+		n := min(end-c.at, batchRows-m.gather.rows, int(min(m.room-int64(m.gather.rows), math.MaxInt32)))
+		m.gather.add(c.batch, c.at, c.at+n)
+		if n < 16 {
+			for i := range uint32(n) {
+				c.moved = append(c.moved, m.ordinal+i)
+			}
+		} else {
+			c.to.AddRange(uint64(m.ordinal), uint64(m.ordinal)+uint64(n))
+		}
+		m.ordinal += uint32(n)
+		c.at += n
+		if m.gather.rows == batchRows || int64(m.gather.rows) == m.room {
+			if err := m.flush(cursors); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (m *merger) open() error {
+	if err := m.ctx.Err(); err != nil {
+		return err
+	}
+	var err error
+	m.w, err = m.t.NewMovedWriter(m.ctx, m.memory)
+	m.room = m.shares[len(m.out.outputs)]
+	return err
+}
+
+// flush writes the gathered rows, and ends the output when it is full.
+func (m *merger) flush(cursors []*cursor) error {
+	for _, c := range cursors {
+		c.to.AddMany(c.moved)
+		c.moved = c.moved[:0]
+	}
+	if m.gather.rows == 0 {
+		return nil
+	}
+	if err := m.ctx.Err(); err != nil {
+		return err
+	}
+	rows := int64(m.gather.rows)
+	rec, err := m.gather.take()
+	if err != nil {
+		return err
+	}
+	err = m.w.Write(rec)
+	rec.Release()
+	if err != nil {
+		return err
+	}
+	if m.room -= rows; m.room > 0 {
+		return nil
+	}
+	f, err := m.w.Close()
+	m.w = nil
+	if err != nil {
+		return err
+	}
+	m.out.outputs = append(m.out.outputs, f)
+	m.out.bytes += f.Size
+	m.out.moves.starts = append(m.out.moves.starts, m.ordinal)
+	return nil
+}

@@ -1,0 +1,171 @@
+package compaction
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"testing"
+
+	"github.com/RoaringBitmap/roaring/v2"
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
+	"github.com/apache/arrow-go/v18/arrow/memory"
+
+	"github.com/tidemark/tidemark/lake"
+)
+
+// TestRewriteAgainstInputs merges random tables of every key layout and compares every row, column by column, with the
+// row it came from: order, values, lineage, and where it is said to have gone.
+func TestRewriteAgainstInputs(t *testing.T) {
+	for _, format := range []int{3, 2} {
+		for _, s := range shapes {
+			t.Run(fmt.Sprintf("v%d/%s", format, s.name), func(t *testing.T) {
+				for _, load := range []struct{ commits, keys, size int }{{1, 50, 30}, {9, 500, 100}, {5, 60_000, 20_000}} {
+					b := newBench(t, format, s, nil)
+					for range load.commits {
+						b.random(load.keys, load.size, 0.1)
+					}
+					infos := b.table.Inventory()
+					var inputs []*lake.FileInfo
+					for i := range infos {
+						inputs = append(inputs, &infos[i])
+					}
+					got, err := rewrite(t.Context(), b.table, inputs, 40<<10)
+					if err != nil {
+						t.Fatal(err)
+					}
+					b.compare(inputs, got)
+				}
+			})
+		}
+	}
+}
+
+// compare reads inputs and outputs whole.
+func (b *bench) compare(inputs []*lake.FileInfo, got *rewritten) {
+	b.t.Helper()
+	var want []arrow.RecordBatch // by ordinal
+	b.codec.Reset()
+	type origin struct {
+		f   *lake.FileInfo
+		pos uint32
+	}
+	from := map[uint32]origin{}
+	for _, f := range inputs {
+		m := got.moves.inputs[f.Path]
+		live := roaring.New()
+		live.AddRange(0, uint64(f.Rows))
+		if f.Deleted != nil {
+			live.AndNot(f.Deleted)
+		}
+		ordinals, err := m.positions(live)
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		if !ordinals.Equals(m.to) {
+			b.t.Fatalf("%s: its live rows went to %d places, %d are known", f.Path, ordinals.GetCardinality(), m.to.GetCardinality())
+		}
+		places := m.expand()
+		for it := live.Iterator(); it.HasNext(); {
+			pos := it.Next()
+			one, err := m.positions(roaring.BitmapOf(pos))
+			if err != nil || one.GetCardinality() != 1 || one.Minimum() != places[pos] {
+				b.t.Fatalf("position %d: %v %v, expanded %d", pos, one, err, places[pos])
+			}
+			if _, twice := from[places[pos]]; twice {
+				b.t.Fatalf("two rows went to %d", places[pos])
+			}
+			from[places[pos]] = origin{f, pos}
+		}
+		if f.Deleted != nil {
+			for it := f.Deleted.Iterator(); it.HasNext(); {
+				pos := it.Next()
+				if _, err := m.positions(roaring.BitmapOf(pos)); !errors.Is(err, errNotMoved) || places[pos] != gone {
+					b.t.Fatalf("deleted position %d: %v, expanded %d", pos, err, places[pos])
+				}
+			}
+		}
+	}
+	read := map[*lake.FileInfo]arrow.RecordBatch{}
+	rows := func(f *lake.FileInfo) arrow.RecordBatch {
+		if read[f] == nil {
+			read[f] = b.readAll(f)
+		}
+		return read[f]
+	}
+	k, err := newKeys(b.table)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	ordinal := uint32(0)
+	for i, f := range got.outputs {
+		if ordinal != got.moves.starts[i] {
+			b.t.Fatalf("output %d starts at %d, not %d", i, ordinal, got.moves.starts[i])
+		}
+		// A file that is not committed has no manifest entry to inherit lineage from.
+		out := b.readAll(&lake.FileInfo{DataFile: lake.DataFile{Path: f.Path, Rows: f.Rows, Size: f.Size}})
+		want = append(want, out)
+		if err := k.load(out); err != nil || !k.sorted {
+			b.t.Fatalf("output %d: sorted %v, %v", i, k.sorted, err)
+		}
+		for pos := range int(out.NumRows()) {
+			o := from[ordinal]
+			if o.f == nil {
+				b.t.Fatalf("output %d, row %d comes from nowhere", i, pos)
+			}
+			old := rows(o.f)
+			for c := range int(out.NumCols()) {
+				if !array.SliceEqual(out.Column(c), int64(pos), int64(pos)+1, old.Column(c), int64(o.pos), int64(o.pos)+1) {
+					b.t.Fatalf("output %d, row %d, column %q: %s, was %s", i, pos, out.ColumnName(c), out.Column(c).ValueStr(pos), old.Column(c).ValueStr(int(o.pos)))
+				}
+			}
+			ordinal++
+		}
+	}
+	if int(ordinal) != len(b.rows) || len(from) != len(b.rows) {
+		b.t.Fatalf("%d rows in the outputs, %d moved, %d in the model", ordinal, len(from), len(b.rows))
+	}
+	if len(want) > 1 {
+		for _, f := range got.outputs {
+			if f.Size > 4*40<<10 {
+				b.t.Errorf("an output of %d bytes, for a target of %d", f.Size, 40<<10)
+			}
+		}
+	}
+}
+
+func (b *bench) readAll(f *lake.FileInfo) arrow.RecordBatch {
+	b.t.Helper()
+	r, err := b.table.OpenRows(b.t.Context(), f, 1000, memory.DefaultAllocator)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	defer r.Close()
+	var parts [][]arrow.Array
+	var schema *arrow.Schema
+	rows := int64(0)
+	for {
+		rec, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		schema = rec.Schema()
+		rows += rec.NumRows()
+		for i, c := range rec.Columns() {
+			if len(parts) <= i {
+				parts = append(parts, nil)
+			}
+			parts[i] = append(parts[i], c)
+		}
+	}
+	columns := make([]arrow.Array, len(parts))
+	for i := range parts {
+		if columns[i], err = array.Concatenate(parts[i], memory.DefaultAllocator); err != nil {
+			b.t.Fatal(err)
+		}
+	}
+	return array.NewRecordBatch(schema, columns, rows)
+}

@@ -1,0 +1,212 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/tidemark/tidemark/compaction"
+	"github.com/tidemark/tidemark/lake"
+	"github.com/tidemark/tidemark/lake/catalog"
+)
+
+// Compaction runs beside the stream and meets it in one place. The long part, reading and merging data files, is done by
+// one goroutine with views of the tables of its own (compactor). The short part, publishing, is a job of the flusher
+// between two commits, so the two never race for a table; the index follows by the moves that the rewrite recorded.
+
+// compactEvery is after how many commits of a table a look at its files is worth while.
+const compactEvery = 8
+
+// upkeepEvery is how often manifests are tidied up and old snapshots expired, in commits of a table.
+const upkeepEvery = 100
+
+// rewritten is a finished rewrite of a table that waits to be published.
+type rewritten struct {
+	table   string
+	rewrite *compaction.Rewrite
+	settled chan struct{} // closed when it was published or dropped
+}
+
+// compactor rewrites data files of one loop's tables, a group at a time.
+type compactor struct {
+	*pipeline
+	options compaction.Options
+	wake    chan catalog.Identifier // tables that have had several commits
+	done    chan rewritten
+	ended   chan struct{}
+}
+
+// startCompactor runs until ctx ends. It is nil when compaction is off.
+func (p *pipeline) startCompactor(ctx context.Context) *compactor {
+	if p.Compact == nil {
+		return nil
+	}
+	c := &compactor{pipeline: p, options: *p.Compact, wake: make(chan catalog.Identifier, 64), done: make(chan rewritten), ended: make(chan struct{})}
+	go func() {
+		defer close(c.ended)
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case id := <-c.wake:
+				if err := c.table(ctx, id); err != nil && ctx.Err() == nil {
+					p.Logger.Warn("compaction gave up for now", "table", id.String(), "why", err)
+				}
+			}
+		}
+	}()
+	return c
+}
+
+// look asks for a look at a table. It does not wait: while the compactor is busy, the next commits ask again.
+func (c *compactor) look(id catalog.Identifier) {
+	if c == nil {
+		return
+	}
+	select {
+	case c.wake <- id:
+	default:
+	}
+}
+
+// rewrites gives the finished rewrites; nil when compaction is off.
+func (c *compactor) rewrites() <-chan rewritten {
+	if c == nil {
+		return nil
+	}
+	return c.done
+}
+
+// table rewrites what is worth rewriting now, and sees each rewrite settled before it begins the next.
+func (c *compactor) table(ctx context.Context, id catalog.Identifier) error {
+	view, err := compaction.OpenView(ctx, c.Lake, id)
+	if err != nil {
+		return err
+	}
+	for _, group := range view.Plan(c.options).Groups {
+		r, err := view.Prepare(ctx, group, c.options)
+		var unsorted *compaction.UnsortedError
+		if errors.As(err, &unsorted) {
+			c.Logger.Debug("files of another program are not sorted by the key, and stay as they are", "table", id.String(), "file", unsorted.Path)
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		settled := make(chan struct{})
+		select {
+		case c.done <- rewritten{id.String(), r, settled}:
+		case <-ctx.Done():
+			return errors.Join(ctx.Err(), r.Discard(ctx))
+		}
+		select {
+		case <-settled:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// publish puts a rewrite into the table, and makes the index follow.
+func (s *sink) publish(ctx context.Context, finished rewritten) error {
+	defer close(finished.settled)
+	started, r := time.Now(), finished.rewrite
+	var moves *compaction.Remap // nil when index and delta followed already
+	err := s.persist(ctx, func() (err error) { moves, err = r.Publish(ctx, s.table); return err })
+	if errors.Is(err, lake.ErrStale) {
+		s.log.Info("a rewrite came too late and was dropped", "table", s.name, "why", err)
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("%s: publish a rewrite: %w", s.name, err)
+	}
+	if moves != nil {
+		if err := moves.Apply(s.index); err != nil {
+			return fmt.Errorf("%s: after a rewrite: %w", s.name, err)
+		}
+		if s.delta != nil {
+			if err := moves.Deletes(s.delta.Delete); err != nil {
+				return fmt.Errorf("%s: after a rewrite: %w", s.name, err)
+			}
+		}
+	}
+	s.log.Info("compacted", "table", s.name, "why", r.Group.Why, "files in", len(r.Group.Files), "files out", r.Files, "dropped rows", r.Dropped,
+		"bytes in", r.Group.Bytes, "bytes out", r.Bytes, "took", r.Took.Round(time.Millisecond), "publishing took", time.Since(started).Round(time.Millisecond))
+	return nil
+}
+
+// rewrite is a finished rewrite with the sink it belongs to.
+type rewrite struct {
+	sink *sink
+	rewritten
+}
+
+// takeReady gives the finished rewrites to a job, which publishes them before anything else.
+func (l *loop) takeReady() (list []rewrite) {
+	for _, r := range l.ready {
+		if t := l.tables[r.table]; t != nil && t.sink != nil {
+			list = append(list, rewrite{t.sink, r})
+		} else {
+			close(r.settled) // its files are orphans
+		}
+	}
+	l.ready = nil
+	return list
+}
+
+// publishReady hands finished rewrites to the flusher when it has nothing else to do.
+func (l *loop) publishReady(ctx context.Context) error {
+	if len(l.ready) == 0 || l.flushing != nil {
+		return nil
+	}
+	return l.hand(ctx, job{rewrites: l.takeReady()})
+}
+
+// endCompaction stops the compactor and drops what it did not get published.
+func (l *loop) endCompaction(stop func()) {
+	stop()
+	if l.compactor == nil {
+		return
+	}
+	<-l.compactor.ended
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	for _, r := range l.ready {
+		if err := r.rewrite.Discard(ctx); err != nil {
+			l.Logger.Debug("files of a rewrite stay behind", "table", r.table, "error", err)
+		}
+	}
+}
+
+// keepUp does what is due after so many commits.
+func (s *sink) keepUp(ctx context.Context) error {
+	s.commits++
+	if s.compactor == nil {
+		return nil
+	}
+	if s.commits%compactEvery == 0 {
+		s.compactor.look(s.table.ID())
+	}
+	if s.commits%upkeepEvery == 0 {
+		return s.upkeep(ctx)
+	}
+	return nil
+}
+
+// upkeep tidies the manifests up and expires old snapshots.
+func (s *sink) upkeep(ctx context.Context) error {
+	var tidied lake.Tidied
+	err := s.persist(ctx, func() (err error) { tidied, err = s.table.Tidy(ctx); return err })
+	if err != nil {
+		return fmt.Errorf("%s: tidy up: %w", s.name, err)
+	}
+	var expired lake.Expired
+	err = s.persist(ctx, func() (err error) { expired, err = s.table.Expire(ctx, lake.ExpireOptions{}); return err })
+	if err != nil {
+		return fmt.Errorf("%s: expire snapshots: %w", s.name, err)
+	}
+	s.log.Debug("upkeep", "table", s.name, "dropped delete files", tidied.DeleteFiles, "expired snapshots", expired.Snapshots, "deleted files", expired.Files)
+	return nil
+}

@@ -1,0 +1,144 @@
+package ingest
+
+import (
+	"errors"
+	"time"
+
+	"github.com/tidemark/tidemark/checkpoint"
+	"github.com/tidemark/tidemark/ingest/source"
+	"github.com/tidemark/tidemark/lake"
+	"github.com/tidemark/tidemark/merge"
+)
+
+// Event is what a pipeline tells its observer: one of the types below. None holds a password.
+type Event interface{ event() }
+
+// Open tells that a table of the lake was opened, or created, and where it stands.
+type Open struct {
+	Table  string
+	Record checkpoint.Record
+	Size   lake.Size
+}
+
+// Commit tells what one commit of one table did.
+type Commit struct {
+	Table          string
+	Changes        merge.Changes // row changes as the source made them
+	Rows           int           // rows written
+	Deletes        int           // positions deleted
+	Files          int           // data files written
+	Bytes          int64         // of those
+	Contradictions int           // changes that did not fit what the lake has
+	Duration       time.Duration // of writing and committing
+	Record         checkpoint.Record
+	Size           lake.Size // of the table now
+}
+
+// Mark tells that the position of a table without changes was recorded, or found to be recorded already.
+type Mark struct {
+	Table  string
+	Record checkpoint.Record
+}
+
+// Resize tells that a table's files were rewritten beside the stream.
+type Resize struct {
+	Table string
+	Size  lake.Size
+}
+
+// Stop tells that a table was given up.
+type Stop struct {
+	Table string
+	Err   error
+}
+
+// Begin tells that all tables are open: everything in After is in the lake.
+type Begin struct{ After checkpoint.Set }
+
+// Follow tells that a server is read from.
+type Follow struct{ Server string }
+
+// Lost tells that the server was lost.
+type Lost struct {
+	Server string
+	Err    error
+}
+
+// Wait tells that no server can be read from now. It comes again with every try.
+type Wait struct{ Err error }
+
+// Flush tells that a commit of the batches has begun, or ended.
+type Flush struct {
+	Done bool
+	Err  error // why it failed, when it is done
+}
+
+// Fail tells that the pipeline begins again from the last commit, or, in its last event, that it ends.
+type Fail struct {
+	Err   error
+	Final bool
+}
+
+// Probe tells what the servers of the list are good for.
+type Probe struct {
+	Verdicts []source.Verdict
+	Position checkpoint.Set // what all tables of the lake have
+	Known    bool           // Position is known: the verdicts are about it
+}
+
+func (Open) event()   {}
+func (Commit) event() {}
+func (Mark) event()   {}
+func (Resize) event() {}
+func (Stop) event()   {}
+func (Begin) event()  {}
+func (Follow) event() {}
+func (Lost) event()   {}
+func (Wait) event()   {}
+func (Flush) event()  {}
+func (Fail) event()   {}
+func (Probe) event()  {}
+
+// observe passes an event on. Any goroutine of the pipeline may call it.
+func (p *pipeline) observe(e Event) {
+	p.progress.note(e)
+	if p.Observer != nil {
+		p.Observer(e)
+	}
+}
+
+// Kinds of errors beside those of package source.
+const (
+	KindNoServer      = "no-server"      // no server of the list can serve
+	KindTable         = "table"          // a table cannot be followed on
+	KindFenced        = "fenced"         // another writer took the tables over
+	KindForeignCommit = "foreign-commit" // another program changed a table's rows
+	KindDiffers       = "differs"        // lake and source contradict each other (--strict)
+	KindAgain         = "again"          // what was read has to be read again
+	KindLake          = "lake"           // the store or the catalog failed
+)
+
+// KindOf classifies an error of a pipeline for those who count: one of the kinds above or of package source.
+func KindOf(err error) string {
+	var fenced *lake.FencedError
+	var none *source.NoServerError
+	var stopped *StoppedError
+	var server *source.Error
+	switch {
+	case errors.As(err, &fenced):
+		return KindFenced
+	case errors.As(err, &none):
+		return KindNoServer
+	case errors.As(err, &stopped):
+		return KindTable
+	case errors.Is(err, errDiffers):
+		return KindDiffers
+	case errors.Is(err, lake.ErrSnapshotChanged):
+		return KindForeignCommit
+	case errors.As(err, &server):
+		return string(server.Kind)
+	case errors.Is(err, errAgain):
+		return KindAgain
+	}
+	return KindLake
+}

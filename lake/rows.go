@@ -1,0 +1,230 @@
+package lake
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
+	"github.com/apache/arrow-go/v18/arrow/memory"
+	"github.com/apache/arrow-go/v18/parquet"
+	"github.com/apache/arrow-go/v18/parquet/file"
+	"github.com/apache/arrow-go/v18/parquet/pqarrow"
+)
+
+// RowReader reads the rows of one data file in file order, deleted ones included, as NewMovedWriter takes them: the
+// columns of the table as it is now, and in format 3 the lineage of each row.
+type RowReader struct {
+	t       *Table
+	f       *FileInfo
+	schema  *arrow.Schema
+	object  io.Closer
+	pq      *file.Reader
+	records pqarrow.RecordReader
+	columns []int // of schema, in the file's columns; -1 where the file has none
+	next    int64 // position of the next row
+}
+
+// wholeChunks is up to which size in bytes a row group is read a whole column chunk at a time, in one request. Row
+// groups of other writers can be far larger: those are read in pieces of pieceSize, to bound memory.
+const (
+	wholeChunks = 32 << 20
+	pieceSize   = 1 << 20
+)
+
+// OpenRows begins to read a data file, in batches of at most batch rows, with memory of mem.
+func (t *Table) OpenRows(ctx context.Context, f *FileInfo, batch int, mem memory.Allocator) (_ *RowReader, err error) {
+	r := &RowReader{t: t, f: f}
+	r.schema, _ = t.movedSchema()
+	section, object, err := t.section(ctx, f.Path)
+	if err != nil {
+		return nil, err
+	}
+	r.object = object
+	defer func() {
+		if err != nil {
+			err = errors.Join(fmt.Errorf("open %s: %w", f.Path, err), r.Close())
+		}
+	}()
+	props := parquet.NewReaderProperties(mem)
+	if r.pq, err = file.NewParquetReader(section, file.WithReadProps(props)); err != nil {
+		return nil, err
+	}
+	if rows := r.pq.NumRows(); rows != f.Rows {
+		return nil, fmt.Errorf("the file has %d rows, its manifest says %d", rows, f.Rows)
+	}
+	for i := range r.pq.NumRowGroups() {
+		if r.pq.MetaData().RowGroup(i).TotalCompressedSize() > wholeChunks {
+			props.BufferedStreamEnabled, props.BufferSize = true, pieceSize
+		}
+	}
+	pr, err := pqarrow.NewFileReader(r.pq, pqarrow.ArrowReadProperties{BatchSize: int64(batch)}, mem)
+	if err != nil {
+		return nil, err
+	}
+	own, err := pr.Schema()
+	if err != nil {
+		return nil, err
+	}
+	var indices []int
+	for _, field := range r.schema.Fields() {
+		id, _ := field.Metadata.GetValue(fieldIDKey)
+		at := -1
+		for i, of := range own.Fields() {
+			if v, ok := of.Metadata.GetValue(fieldIDKey); ok && v == id {
+				at = i
+				indices = append(indices, i)
+			}
+		}
+		if at < 0 && !field.Nullable {
+			return nil, fmt.Errorf("the file lacks column %q, which cannot be NULL", field.Name)
+		}
+		r.columns = append(r.columns, at)
+	}
+	if r.records, err = pr.GetRecordReader(ctx, indices, nil); err != nil {
+		return nil, err
+	}
+	for i, at := range r.columns { // from ordinals in the file to ordinals in its record batches
+		if at >= 0 {
+			r.columns[i] = r.records.Schema().FieldIndices(own.Field(at).Name)[0]
+		}
+	}
+	return r, nil
+}
+
+// Next returns the next rows, which the caller releases, and io.EOF behind the last.
+func (r *RowReader) Next() (arrow.RecordBatch, error) {
+	if !r.records.Next() {
+		if err := r.records.Err(); err != nil && !errors.Is(err, io.EOF) {
+			return nil, fmt.Errorf("read %s: %w", r.f.Path, err)
+		}
+		if r.next != r.f.Rows {
+			return nil, fmt.Errorf("read %s: %d rows came, its manifest says %d", r.f.Path, r.next, r.f.Rows)
+		}
+		return nil, io.EOF
+	}
+	rec := r.records.RecordBatch()
+	n := int(rec.NumRows())
+	columns := make([]arrow.Array, len(r.columns))
+	defer func() {
+		for _, c := range columns {
+			if c != nil {
+				c.Release()
+			}
+		}
+	}()
+	for i, at := range r.columns {
+		want := r.schema.Field(i)
+		if at < 0 {
+			columns[i] = array.MakeArrayOfNull(memory.DefaultAllocator, want.Type, n)
+			continue
+		}
+		c, err := promote(rec.Column(at), want.Type)
+		if err != nil {
+			return nil, fmt.Errorf("read %s: column %q: %w", r.f.Path, want.Name, err)
+		}
+		columns[i] = c
+	}
+	if r.t.format >= 3 {
+		r.lineage(columns[len(columns)-2:], n)
+	}
+	r.next += int64(n)
+	return array.NewRecordBatch(r.schema, columns, int64(n)), nil
+}
+
+// lineage fills in the row ids and sequence numbers that come from the manifest.
+func (r *RowReader) lineage(columns []arrow.Array, n int) {
+	if r.f.FirstRowID == nil {
+		return // from before the table had format 3: its rows have none
+	}
+	for i, value := range []func(row int) int64{
+		func(row int) int64 { return *r.f.FirstRowID + r.next + int64(row) },
+		func(int) int64 { return r.f.Sequence },
+	} {
+		old := columns[i].(*array.Int64)
+		if old.NullN() == 0 {
+			continue
+		}
+		values := make([]int64, n)
+		for row := range values {
+			if old.IsValid(row) {
+				values[row] = old.Value(row)
+			} else {
+				values[row] = value(row)
+			}
+		}
+		data := array.NewData(arrow.PrimitiveTypes.Int64, n, []*memory.Buffer{nil, memory.NewBufferBytes(arrow.Int64Traits.CastToBytes(values))}, nil, 0, 0)
+		old.Release()
+		columns[i] = array.NewInt64Data(data)
+		data.Release()
+	}
+}
+
+// promote returns c as a column of type want, for the promotions that the table spec allows ("Schema Evolution").
+func promote(c arrow.Array, want arrow.DataType) (arrow.Array, error) {
+	have := c.DataType()
+	switch {
+	case arrow.TypeEqual(have, want):
+		c.Retain()
+		return c, nil
+	case have.ID() == arrow.INT32 && want.ID() == arrow.INT64:
+		b := array.NewInt64Builder(memory.DefaultAllocator)
+		defer b.Release()
+		for i, v := range c.(*array.Int32).Int32Values() {
+			appendOrNull(b, c, i, int64(v))
+		}
+		return b.NewArray(), nil
+	case have.ID() == arrow.FLOAT32 && want.ID() == arrow.FLOAT64:
+		b := array.NewFloat64Builder(memory.DefaultAllocator)
+		defer b.Release()
+		for i, v := range c.(*array.Float32).Float32Values() {
+			appendOrNull(b, c, i, float64(v))
+		}
+		return b.NewArray(), nil
+	case have.ID() == want.ID() && sameScale(have, want):
+		d := c.Data()
+		data := array.NewData(want, d.Len(), d.Buffers(), nil, d.NullN(), d.Offset())
+		defer data.Release()
+		return array.MakeFromData(data), nil
+	}
+	return nil, fmt.Errorf("the file has %s, the table %s", have, want)
+}
+
+func appendOrNull[T any](b interface {
+	Append(T)
+	AppendNull()
+}, c arrow.Array, i int, v T,
+) {
+	if c.IsNull(i) {
+		b.AppendNull()
+	} else {
+		b.Append(v)
+	}
+}
+
+// sameScale reports whether the values of two types of one id mean the same, however many digits or which zone's name
+// they carry.
+func sameScale(a, b arrow.DataType) bool {
+	switch a := a.(type) {
+	case *arrow.Decimal128Type:
+		return a.Scale == b.(*arrow.Decimal128Type).Scale
+	case *arrow.TimestampType:
+		b := b.(*arrow.TimestampType)
+		return a.Unit == b.Unit && (a.TimeZone == "") == (b.TimeZone == "")
+	}
+	return true
+}
+
+// Close ends reading.
+func (r *RowReader) Close() error {
+	if r.records != nil {
+		r.records.Release()
+	}
+	var err error
+	if r.pq != nil {
+		err = r.pq.Close()
+	}
+	return errors.Join(err, r.object.Close())
+}
