@@ -238,6 +238,39 @@ func TestSnapshotsOnRequest(t *testing.T) {
 	}
 }
 
+// TestForeignRefs: a tag and a branch that another engine made, with their retention, outlive tidemark's commits to the digit.
+func TestForeignRefs(t *testing.T) {
+	t.Parallel()
+	d := newTide(t)
+	check(t, d.commit(t))
+	id := d.metadata(t).CurrentSnapshot().SnapshotID
+	for name, more := range map[string]object{"audit": {"type": "tag", "max-ref-age-ms": 9007199254740993}, "what-if": {"type": "branch", "min-snapshots-to-keep": 3}} {
+		more["action"], more["ref-name"], more["snapshot-id"] = "set-snapshot-ref", name, id
+		d.want(t, "POST", tidePath, object{"updates": []object{more}}, 200, "")
+	}
+	refs := func() map[string]table.SnapshotRef {
+		all := maps.Collect(d.metadata(t).Refs())
+		delete(all, "main")
+		return all
+	}
+	before := refs()
+	_, err := d.table.Refresh(t.Context())
+	check(t, err)
+	for range 3 {
+		check(t, d.commit(t))
+	}
+	if after := refs(); len(after) != 2 || toJSON(t, after) != toJSON(t, before) || after["audit"].SnapshotID != id {
+		t.Errorf("refs: %s, before %s", toJSON(t, after), toJSON(t, before))
+	}
+}
+
+func toJSON(t *testing.T, v any) string {
+	t.Helper()
+	text, err := json.Marshal(v)
+	check(t, err)
+	return string(text)
+}
+
 // TestCommitLeavesTheRestAlone compares everything that a commit of a property must not touch.
 func TestCommitLeavesTheRestAlone(t *testing.T) {
 	t.Parallel()

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/apache/iceberg-go/table"
@@ -112,7 +113,7 @@ func (s *server) first(id catalog.Identifier, q *commitRequest) ([]byte, error) 
 	if err == nil {
 		err = table.NewSetLocationUpdate(s.catalog.Location(id)).Apply(b)
 	}
-	for _, u := range q.Updates {
+	for _, u := range schemaFirst(q.Updates) {
 		if err == nil {
 			err = u.Apply(b)
 		}
@@ -131,6 +132,17 @@ func (s *server) first(id catalog.Identifier, q *commitRequest) ([]byte, error) 
 		return nil, err
 	}
 	return json.Marshal(m)
+}
+
+// schemaFirst orders the updates that make a table: specs and orders are bound to the current schema, which DuckDB sets last.
+func schemaFirst(updates table.Updates) table.Updates {
+	isSchema := func(u table.Update) int {
+		if u.Action() == table.UpdateAddSchema || u.Action() == table.UpdateSetCurrentSchema {
+			return 0
+		}
+		return 1
+	}
+	return slices.SortedStableFunc(slices.Values(updates), func(a, b table.Update) int { return isSchema(a) - isSchema(b) })
 }
 
 // keepUnknown carries over what iceberg-go does not know of the old metadata: fields of a later version of the format, or
