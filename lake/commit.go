@@ -1,6 +1,7 @@
 package lake
 
 import (
+	"encoding/json"
 	"bytes"
 	"context"
 	"errors"
@@ -231,7 +232,7 @@ func (t *Table) publish(ctx context.Context, r checkpoint.Record, ch *change) er
 		if err := fresh.fenced(); err != nil {
 			return err
 		}
-		if fresh.snapshot != t.snapshot {
+		if fresh.snapshot != t.snapshot || fresh.uuid != t.uuid { // another uuid: dropped and made anew
 			return fmt.Errorf("%s: %w", t.id, ErrSnapshotChanged)
 		}
 		// Properties or schema were changed, or another branch: build on that.
@@ -357,16 +358,14 @@ func (t *Table) stageManifests(ctx context.Context, s *staged, r checkpoint.Reco
 			return err
 		}
 	}
-	refs := map[string]any{}
+	refs := map[string]map[string]json.RawMessage{} // of others' branches and tags each digit is kept
 	if err := s.doc.get("refs", &refs); err != nil {
 		return err
 	}
-	main, ok := refs["main"].(map[string]any)
-	if !ok {
-		main = map[string]any{"type": "branch"}
+	if refs["main"] == nil {
+		refs["main"] = map[string]json.RawMessage{"type": json.RawMessage(`"branch"`)}
 	}
-	main["snapshot-id"] = s.snapshot
-	refs["main"] = main
+	refs["main"]["snapshot-id"] = json.RawMessage(strconv.FormatInt(s.snapshot, 10))
 	return errors.Join(
 		s.doc.add("snapshots", snapshot),
 		s.doc.add("snapshot-log", map[string]int64{"snapshot-id": s.snapshot, "timestamp-ms": s.updated}),
