@@ -19,6 +19,8 @@ func (p *pipeline) startAt(ctx context.Context, servers []source.State, needed b
 			p.Logger.Warn("the starting set leaves out what lies before it, which is read too, or asked for in vain", "left out", holes.Short())
 		}
 		return checkpoint.At(p.Start.Set), nil
+	case StartInitial: // tables that begin now are loaded
+		return checkpoint.At(source.Reached(servers)), nil
 	case StartLatest:
 		if byGTID || !needed {
 			return checkpoint.At(source.Reached(servers)), nil
@@ -95,6 +97,9 @@ func (p *pipeline) search(ctx context.Context, servers []source.State) (at check
 func (l *loop) resume(start checkpoint.Position) error {
 	var all []checkpoint.Position
 	for _, t := range l.tables {
+		if t.loading {
+			continue
+		}
 		all = append(all, t.at)
 		if t.at.Time.After(l.newest) {
 			l.newest = t.at.Time

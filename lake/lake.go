@@ -55,6 +55,7 @@ func (l *Lake) List(ctx context.Context) ([]catalog.Identifier, error) { return 
 type CreateOptions struct {
 	FormatVersion int               // 2 or 3
 	Record        checkpoint.Record // where the empty table stands
+	Loading       bool              // it is opened on LoadBranch
 }
 
 // previousVersions is how many old metadata files a table keeps.
@@ -86,7 +87,11 @@ func Create(ctx context.Context, l *Lake, id catalog.Identifier, schema *arrow.S
 	if err != nil {
 		return nil, err
 	}
-	t, err := load(ctx, l, version)
+	branch := ""
+	if o.Loading {
+		branch = LoadBranch
+	}
+	t, err := load(ctx, l, version, branch)
 	if err == nil {
 		t.pipeline, t.epoch = o.Record.Pipeline, o.Record.Epoch
 	}
@@ -99,5 +104,5 @@ func Open(ctx context.Context, l *Lake, id catalog.Identifier) (*Table, error) {
 	if err != nil {
 		return nil, err
 	}
-	return load(ctx, l, version)
+	return load(ctx, l, version, "")
 }

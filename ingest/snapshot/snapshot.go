@@ -17,5 +17,7 @@
 // ranges.go      primary key -> ranges, one after the other
 // bound.go       a range's ends: text to keep, SQL to ask with
 // reader.go      range -> rows
+// position.go    how far the server is: what a read before could see
+// size.go        how large the server believes a table to be
 // rowhash.go     rows -> hashes, the same for rows of the source and of the lake
 package snapshot
