@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tidemark/tidemark/checkpoint"
+	"github.com/tidemark/tidemark/ingest"
 	"github.com/tidemark/tidemark/ingest/source"
 	"github.com/tidemark/tidemark/lake"
 )
@@ -44,6 +45,9 @@ func (a *app) statusCommand() *cobra.Command {
 				if r := t.Checkpoint; r != nil {
 					state, set = string(r.State), shortPosition(r)
 				}
+				if p := t.load(); p != nil {
+					set = p.String()
+				}
 				if t.Age != nil {
 					age = source.Span(time.Duration(*t.Age * float64(time.Second)))
 				}
@@ -54,6 +58,18 @@ func (a *app) statusCommand() *cobra.Command {
 	}
 	a.listFlags(c)
 	return c
+}
+
+// load is how far the load of a table is; nil when it is not loaded now.
+func (t *tableStatus) load() *ingest.LoadProgress {
+	if t.Checkpoint == nil || t.Checkpoint.State != checkpoint.StateLoading {
+		return nil
+	}
+	p, err := ingest.ParseLoadProgress(*t.Checkpoint)
+	if err != nil {
+		return nil // --json has it as it is
+	}
+	return &p
 }
 
 func (a *app) listFlags(c *cobra.Command) {

@@ -46,10 +46,17 @@ var (
 	tableStopped        = desc("table_stopped", "1 when the table had to be given up; the log says why.", "table")
 	tableState          = desc("table_state", "1, with the checkpoint's state as a label: partial, loading, live, suspect.", "table", "state")
 
+	loadRows     = desc("load_rows", "Rows that the load of the table has read.", "table")
+	loadEstimate = desc("load_estimated_rows", "Rows that the source believes the table has.", "table")
+	loadRanges   = desc("load_ranges", "Ranges of keys that the load has read.", "table")
+	loadRate     = desc("load_rows_per_second", "Rows that the load reads a second, of late.", "table")
+	loadLeft     = desc("load_left_seconds", "Time until all rows are read, about.", "table")
+
 	all = []*prometheus.Desc{
 		healthy, following, headroom, lastProbe, failures,
 		serverUp, serverServes, serverInUse, serverLag, serverRetention, serverHeadroom, serverLacks, serverUnread, serverGaps, serverErrant,
 		tableAge, tableLast, tableCommit, tableWritten, tableRowsIn, tableContradictions, tableForeign, tableRows, tableDataFiles, tableDeleteFiles, tableBytes, tableStopped, tableState,
+		loadRows, loadEstimate, loadRanges, loadRate, loadLeft,
 	}
 )
 
@@ -184,6 +191,15 @@ func (s scrape) table(name string, t *table) {
 	s.gauge(tableStopped, truth(t.stopped), name)
 	if t.state != "" {
 		s.gauge(tableState, 1, name, string(t.state))
+	}
+	if l := t.load; l != nil {
+		s.gauge(loadRows, float64(l.Rows), name)
+		s.gauge(loadEstimate, float64(l.Progress.Estimate), name)
+		s.gauge(loadRanges, float64(l.Progress.Ranges), name)
+		s.gauge(loadRate, l.Rate, name)
+		if l.Left > 0 {
+			s.gauge(loadLeft, l.Left.Seconds(), name)
+		}
 	}
 }
 

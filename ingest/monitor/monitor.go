@@ -51,6 +51,8 @@ type table struct {
 	last    time.Time // source commit time of the last transaction
 	size    lake.Size
 
+	load *ingest.Load // how far its load is; nil when it is not loaded now
+
 	changes        merge.Changes
 	contradictions uint64
 	rewrites       uint64 // commits of other programs that left the number of rows as it was
@@ -104,6 +106,10 @@ func (m *Monitor) Observe(e ingest.Event) {
 		t := m.table(e.Table)
 		t.record(e.Record, m.now())
 		t.size = e.Size
+	case ingest.Gone:
+		delete(m.tables, e.Table)
+	case ingest.Load:
+		m.table(e.Table).load = &e
 	case ingest.Resize:
 		m.table(e.Table).size = e.Size
 	case ingest.Foreign:
@@ -139,6 +145,9 @@ func (m *Monitor) table(name string) *table {
 
 func (t *table) record(r checkpoint.Record, seen time.Time) {
 	t.state, t.last, t.seen = r.State, r.Time, seen
+	if r.State != checkpoint.StateLoading {
+		t.load = nil
+	}
 }
 
 func (m *Monitor) count(err error) {
