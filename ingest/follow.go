@@ -73,7 +73,11 @@ func (l *loop) run(stop, hard context.Context) error {
 			if err := l.part(hard); err != nil {
 				return err
 			}
-			l.applied = l.common()
+			if l.applied = l.common(); l.follows() {
+				l.loader.pass(l.applied)
+			} else {
+				l.loader.pass(checkpoint.Set{}) // of a history that may be gone
+			}
 			continue
 		}
 		if err != nil {

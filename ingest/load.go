@@ -29,6 +29,7 @@ import (
 // load_write.go     rows of a range into sorted data files
 // load_join.go      loaded tables become the loop's
 // load_again.go     tables of the loop that are loaded again
+// load_request.go   tidemark load
 // load_progress.go  what is recorded
 // load_rate.go      --load-rate
 

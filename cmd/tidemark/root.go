@@ -60,7 +60,7 @@ func newRoot(out, errOut io.Writer) *cobra.Command {
 	flags.StringVarP(&a.configFile, "config", "c", "", "read settings from this YAML `file`; flags and TIDEMARK_* variables beat it")
 	flags.StringVar(&a.logFormat, "log-format", "text", "log as `text or json`")
 	flags.TextVar(&a.logLevel, "log-level", slog.LevelInfo, "log at this `level` and above: debug, info, warn, error")
-	root.AddCommand(a.ingestCommand(), a.doctorCommand(), a.statusCommand(), a.verifyCommand(), a.compactCommand(), a.serveCommand(), a.checkpointCommand(), versionCommand(out))
+	root.AddCommand(a.ingestCommand(), a.loadCommand(), a.doctorCommand(), a.statusCommand(), a.verifyCommand(), a.compactCommand(), a.serveCommand(), a.checkpointCommand(), versionCommand(out))
 	root.PersistentPreRunE = func(c *cobra.Command, _ []string) error {
 		known := pflag.NewFlagSet("every command", pflag.ContinueOnError)
 		addFlags(known, root)

@@ -334,3 +334,95 @@ func TestLoadNewTable(t *testing.T) {
 	equal(t, s, lake.byDuckDB(t))
 	equalTables(t, s, lake.byDuckDB(t), bigTable)
 }
+
+// loadAgain runs `tidemark load` for tables.
+func loadAgain(t testing.TB, lake *place, source, tables string, args ...string) *tidemark {
+	t.Helper()
+	all := append([]string{"load", "--source", source, "--tables", tables, "--load-range", "500"}, lake.args...)
+	return start(t, lake.env, append(all, args...)...)
+}
+
+// drift makes the lake's app.big differ from the source's, by changes that its server does not log.
+func drift(t testing.TB, s *testenv.Server) {
+	t.Helper()
+	s.Exec(t, "SET sql_log_bin = 0; UPDATE app.big SET note = 'not logged' WHERE id < 7000; DELETE FROM app.big WHERE id BETWEEN 7000 AND 9000; REPLACE INTO app.big VALUES (5, 5, 'not logged'); SET sql_log_bin = 1")
+}
+
+// TestLoadCommand: `tidemark load` loads a table that the lake does not have; loads it again, without an ingest and beside
+// one, which goes on with the other tables; readers see the old rows until the new ones are complete.
+func TestLoadCommand(t *testing.T) {
+	s := testenv.MySQL(t)
+	s.Exec(t, schema)
+	many(t, s, 6000)
+	lake := localLake(t)
+	read := lake.byDuckDB(t)
+	ends(t, loadAgain(t, lake, testenv.URL(s), "app.big"), 0, "table is loaded")
+	equalTables(t, s, read, bigTable)
+
+	drift(t, s)
+	ends(t, loadAgain(t, lake, testenv.URL(s), "app.big", "--wait-for-ingest", "1s"), 0, "table is loaded", "somebody asked for it")
+	equalTables(t, s, read, bigTable)
+
+	p := startLoading(t, lake, testenv.URL(s), "--load-rate", "2000")
+	for table := range tables {
+		p.waitForLog(`loaded table joins the stream" table=app.` + table)
+	}
+	stop := background(t, newWorkload(31), s)
+	drift(t, s)
+	old := read(t, "big", "SELECT count(*) FROM %s WHERE note = 'not logged'")
+	again := loadAgain(t, lake, testenv.URL(s), "app.big")
+	until(t, "the ingest loads it again", func() (bool, string) {
+		progress, _ := lake.progress(t, "big")
+		return progress.Ranges > 0, p.text() + again.text()
+	})
+	stopChanges := changing(t, s, 6000, 32)
+	if now := read(t, "big", "SELECT count(*) FROM %s WHERE note = 'not logged'"); fmt.Sprint(now) != fmt.Sprint(old) {
+		t.Errorf("readers see %s before the load is complete, saw %s before it began", now, old)
+	}
+	before := lake.checkpoints(t)["hot"].Checkpoint.GTIDSet
+	until(t, "the others go on", func() (bool, string) {
+		return lake.checkpoints(t)["hot"].Checkpoint.GTIDSet != before, p.text()
+	})
+	ends(t, again, 0, "table is loaded by the ingest that writes it")
+	p.waitForLog(`loaded table joins the stream" table=app.big`)
+	stop()
+	stopChanges()
+	p.stop()
+	catchUp(t, lake, testenv.URL(s), "--start", "initial")
+	equal(t, s, read)
+	equalTables(t, s, read, bigTable)
+	ends(t, loadAgain(t, lake, testenv.URL(s), "app.nothing"), 1, "app.nothing")
+}
+
+// TestReloadPurged: when no server has what the tables lack, ingest ends with exit code 3; with --on-purged reload it
+// loads them again, and their old state is read until then. So with --on-diverged reload, when the source has another history.
+func TestReloadPurged(t *testing.T) {
+	s := testenv.MySQL(t)
+	s.Exec(t, schema)
+	many(t, s, 4000)
+	lake := localLake(t)
+	catchUp(t, lake, testenv.URL(s), "--start", "initial", "--load-range", "500")
+	s.Exec(t, "UPDATE app.big SET n = n + 1; UPDATE app.hot SET n = n + 1")
+	s.Purge(t)
+	s.Exec(t, "DELETE FROM app.big WHERE id < 700")
+	ends(t, startIngest(t, lake, testenv.URL(s), "--start", "initial"), 3, "purged")
+	stop := changing(t, s, 4000, 41)
+	p := startLoading(t, lake, testenv.URL(s), "--on-purged", "reload")
+	for _, table := range []string{"big", "hot", "wide"} {
+		p.waitForLog(`loaded table joins the stream" table=app.` + table)
+	}
+	stop()
+	p.stop()
+	catchUp(t, lake, testenv.URL(s), "--start", "initial", "--strict")
+	read := lake.byDuckDB(t)
+	equal(t, s, read)
+	equalTables(t, s, read, bigTable)
+
+	other := testenv.MySQL(t)
+	other.Exec(t, schema)
+	many(t, other, 3000)
+	ends(t, startIngest(t, lake, testenv.URL(other), "--start", "initial"), 3, "diverged")
+	catchUp(t, lake, testenv.URL(other), "--on-diverged", "reload", "--strict")
+	equal(t, other, read)
+	equalTables(t, other, read, bigTable)
+}
