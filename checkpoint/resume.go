@@ -25,6 +25,7 @@ type Server struct {
 	Name     string // for messages: its address
 	UUID     [16]byte
 	Executed Set // gtid_executed
+	Owned    Set // gtid_owned, asked for before Executed: transactions that are being committed
 	Purged   Set // gtid_purged, a subset of Executed
 	Role     Role
 	Sources  [][16]byte // UUIDs of the servers it replicates from, as far as known
@@ -94,7 +95,7 @@ func resume(position Set, servers []Server, i int) Answer {
 				a.Holders = append(a.Holders, servers[j].Name)
 			}
 		}
-		if filled := fillLeadingHoles(position); filled.Contains(s.Purged) {
+		if filled := fillLeadingHoles(position).Intersect(s.Executed); filled.Contains(s.Purged.Union(position)) {
 			a.Meant = filled
 		}
 		return a
@@ -108,6 +109,8 @@ func resume(position Set, servers []Server, i int) Answer {
 // never returns the part of lacking that server i cannot get any more. What nobody can say is taken for delay.
 func never(lacking Set, servers []Server, i int, seen []int) Set {
 	s := &servers[i]
+	// The binary log has a transaction before gtid_executed does.
+	lacking = lacking.Subtract(s.Owned)
 	if lacking.IsEmpty() || s.Role == RolePrimary {
 		return lacking
 	}
@@ -158,6 +161,10 @@ func holders(set Set, servers []Server, except int) []string {
 	}
 	return names
 }
+
+// LeadingHoles returns what lies before the first interval of each server and tag of the set. A position means everything
+// before it, so a set with such holes is seldom what was meant.
+func (s Set) LeadingHoles() Set { return fillLeadingHoles(s).Subtract(s) }
 
 // fillLeadingHoles returns the set with everything before each server's first interval added.
 func fillLeadingHoles(s Set) Set {

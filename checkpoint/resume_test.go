@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"github.com/tidemark/tidemark/checkpoint"
 )
@@ -70,6 +71,11 @@ func TestResume(t *testing.T) {
 			[]checkpoint.Server{server("p", a, a+":1-5", "", primary)},
 			[]want{{checkpoint.Diverged, a + ":6-9"}},
 		},
+		"read before it was executed": {
+			a + ":1-9",
+			[]checkpoint.Server{committing(server("p", a, a+":1-7", "", primary), a+":8-9"), server("r", b, a+":1-7", "", replica, a)},
+			[]want{{checkpoint.Behind, a + ":8-9"}, {checkpoint.Behind, a + ":8-9"}},
+		},
 		"restored, replication not visible": {
 			a + ":1-9," + b + ":1-3",
 			[]checkpoint.Server{server("p", a, a+":1-5", "", unknown)},
@@ -117,6 +123,9 @@ func TestResumeGuessesWhichSetWasMeant(t *testing.T) {
 	assert.Equal(t, checkpoint.Purged, got.Kind)
 	assert.Equal(t, a+":1-38823122", got.Missing.String())
 	assert.Equal(t, a+":1-38961148", got.Meant.String())
+	p.Executed = set(a + ":1-38823122:38952437-38961148")
+	got = checkpoint.Resume(set(a+":38952437-38961148"), []checkpoint.Server{p})[0]
+	assert.Equal(t, p.Executed.String(), got.Meant.String(), "no more than the server ever had")
 	assert.True(t, checkpoint.Resume(set(a+":1-2"), []checkpoint.Server{p})[0].Meant.IsEmpty())
 }
 
@@ -127,4 +136,19 @@ func TestErrant(t *testing.T) {
 		server("r2", c, a+":1-8,"+b+":1,"+c+":4", "", checkpoint.RoleUnknown),
 	})
 	assert.Equal(t, []string{"", b + ":2", ""}, []string{got[0].String(), got[1].String(), got[2].String()})
+}
+
+// committing is a server with transactions that its binary log has and gtid_executed has not yet.
+func committing(s checkpoint.Server, owned string) checkpoint.Server {
+	s.Owned = set(owned)
+	return s
+}
+
+func TestParseOwned(t *testing.T) {
+	got, err := checkpoint.ParseOwned(a + ":23#4:24#5:30#7,\n" + b + ":1#9")
+	require.NoError(t, err)
+	assert.Equal(t, a+":23-24:30,"+b+":1", got.String())
+	got, err = checkpoint.ParseOwned("")
+	require.NoError(t, err)
+	assert.True(t, got.IsEmpty())
 }

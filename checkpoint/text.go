@@ -2,6 +2,7 @@ package checkpoint
 
 import (
 	"fmt"
+	"regexp"
 	"strconv"
 	"strings"
 )
@@ -56,6 +57,11 @@ func (s Set) appendText(b []byte, limit int) []byte {
 	}
 	return b
 }
+
+// ParseOwned reads the value of gtid_owned, which names the thread behind each transaction: 3E11FA47-...:23#4:24#5.
+func ParseOwned(text string) (Set, error) { return ParseSet(owners.ReplaceAllString(text, "")) }
+
+var owners = regexp.MustCompile(`#\d+`)
 
 // ParseSet reads MySQL's text of a GTID set: any case, blanks and line breaks anywhere between its parts, UUIDs in any
 // order and more than once, tags. The empty text is the empty set.

@@ -25,6 +25,7 @@ type sink struct {
 	record checkpoint.Record // as last committed; the next one is derived from it
 	strict bool
 	log    *slog.Logger
+	tell   func(Event) // of what other programs did; may be nil
 
 	// What was written for the transaction that is not complete yet, and will be committed with its end.
 	delta   *merge.Delta
@@ -51,10 +52,10 @@ type piece struct {
 // point is where a commit takes its tables.
 type point struct {
 	sets     map[*sink]checkpoint.Set // every table to be committed
-	server   string                   // UUID
-	file     string
-	position uint64
-	time     time.Time // source commit time of the last transaction
+	at       checkpoint.Position      // but for the set
+	replayed bool                     // what is committed came again
+	again    bool                     // what is committed will come again after a restart
+	doubt    string                   // why lake and source may differ
 }
 
 // job is what the loop hands to the flusher: rows to write and, unless they belong to a transaction whose end is
@@ -154,7 +155,7 @@ var errDiffers = errors.New("lake and source differ")
 // commit publishes what was written, with the position, in one snapshot.
 func (s *sink) commit(ctx context.Context, p *point, started time.Time, observe func(Event)) error {
 	record := s.next(p)
-	contradictions, err := s.judge(&record)
+	contradictions, err := s.judge(&record, p)
 	if err != nil {
 		return err
 	}
@@ -237,40 +238,55 @@ func (s *sink) follow(ctx context.Context) error {
 	}
 	s.log.Log(ctx, level, "another program committed", "table", s.name, "files gone", len(drift.Gone), "files added", len(drift.Added),
 		"rows moved", did.Moved, "rows more or less", did.Rows, "took", time.Since(started).Round(time.Millisecond))
+	if s.tell != nil {
+		s.tell(Foreign{Table: s.name, Rows: did.Rows, Size: s.table.Size()})
+	}
 	return nil
 }
 
 // mark records the position of a table without changes.
 func (s *sink) mark(ctx context.Context, p *point, observe func(Event)) error {
 	record := s.next(p)
-	if record.GTIDSet == s.record.GTIDSet && record.State == s.record.State {
-		observe(Mark{s.name, s.record})
+	if !moved(&s.record, &record) {
+		observe(Mark{s.name, s.record, s.table.Size()})
 		return nil
 	}
 	if err := s.persist(ctx, func() error { return s.table.SetCheckpoint(ctx, record) }); err != nil {
 		return fmt.Errorf("%s: record the position: %w", s.name, err)
 	}
 	s.record, s.committed = record, time.Now()
-	observe(Mark{s.name, record})
+	observe(Mark{s.name, record, s.table.Size()})
 	return nil
+}
+
+// moved reports whether a record says more than the one before.
+func moved(from, to *checkpoint.Record) bool {
+	return from.GTIDSet != to.GTIDSet || from.State != to.State || from.Anonymous != to.Anonymous || (from.Replay == nil) != (to.Replay == nil) ||
+		to.Anonymous && (from.ServerUUID != to.ServerUUID || from.File != to.File || from.Position != to.Position)
 }
 
 // next is the record of a commit at p.
 func (s *sink) next(p *point) checkpoint.Record {
 	r := s.record
 	r.Commit = uuid.NewString()
-	r.GTIDSet = p.sets[s].String()
-	r.ServerUUID, r.File, r.Position = p.server, p.file, p.position
-	if !p.time.IsZero() {
-		r.Time = p.time
+	at := p.at
+	at.Set = p.sets[s]
+	r.Reach(at)
+	if r.Replay = nil; p.again {
+		r.Replay = &checkpoint.Replay{Time: r.Time}
+	}
+	if p.doubt != "" && r.State == checkpoint.StateLive {
+		s.log.Error("table is suspect until it is loaded again", "table", s.name, "why", p.doubt)
+		r.State = checkpoint.StateSuspect
 	}
 	return r
 }
 
 // judge looks at the contradictions the batch met. A table that was followed from a point and never loaded lacks rows
-// by nature; in any other they mean that lake and source differ. It returns how many mean that.
-func (s *sink) judge(r *checkpoint.Record) (contradictions int, err error) {
-	if s.delta.AnomalyCount == 0 || r.State == checkpoint.StatePartial {
+// by nature, and what comes again contradicts what it led to; in any other they mean that lake and source differ. It returns
+// how many mean that.
+func (s *sink) judge(r *checkpoint.Record, p *point) (contradictions int, err error) {
+	if s.delta.AnomalyCount == 0 || r.State == checkpoint.StatePartial || p.replayed {
 		return 0, nil
 	}
 	for _, a := range s.delta.Anomalies {

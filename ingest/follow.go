@@ -17,7 +17,9 @@ var errAgain = errors.New("start again from the last commit")
 // delivery is what the reader hands to the loop: a transaction, a heartbeat (nil transaction), or the end of the stream.
 type delivery struct {
 	tx      *source.Transaction
-	pending checkpoint.Set // with a heartbeat: prepared XA transactions, which the source counts as executed
+	at      checkpoint.Place // in the server's log, up to which all is delivered; not within a transaction
+	holds   bool             // what was delivered since lies after it
+	pending checkpoint.Set   // with a heartbeat: prepared XA transactions, which the source counts as executed
 	err     error
 }
 
@@ -31,16 +33,26 @@ type loop struct {
 	cutAt   time.Time      // when the next commit is due
 	target  checkpoint.Set // where to stop, when there is such a place
 	open    bool           // a transaction too large to be held has been begun, and its end not seen
-	last    source.Transaction
 
-	flushing chan error         // result of the job under way, nil when none is
-	finished bool               // every table's checkpoint holds the target
-	pending  checkpoint.Set     // held back by the stream
-	names    []source.TableName // followed tables that the source had at the start
-	start    checkpoint.Set     // where tables without a checkpoint begin
-	reached  checkpoint.Set     // what the source had at the start
-	caughtUp bool               // all of it is applied
-	ready    []rewritten        // to be published between two commits
+	at       checkpoint.Position // where the stream is; its set is applied
+	newest   time.Time           // source commit time of the last transaction that the tables or their batches have
+	again    *replay             // what comes now came before; nil: nothing does
+	byFile   bool                // the server is read by file and offset
+	primary  bool                // it is known to replicate from nobody
+	end      checkpoint.Place    // where its log ended when it was connected to, if known
+	settled  checkpoint.Place    // from there on every transaction has a GTID, if known
+	holds    bool                // the stream's place is before transactions that were delivered
+	rested   bool                // it has had nothing more to send
+	together bool                // every table is to record its position with the next commit
+
+	flushing chan error          // result of the job under way, nil when none is
+	finished bool                // every table's checkpoint holds the target
+	pending  checkpoint.Set      // held back by the stream
+	names    []source.TableName  // followed tables that the source had at the start
+	start    checkpoint.Position // where tables without a checkpoint begin
+	reached  checkpoint.Set      // what the source had at the start
+	caughtUp bool                // all of it is applied
+	ready    []rewritten         // to be published between two commits
 }
 
 // run follows until the stop context ends (nil), the target is committed (nil), or something fails. hard ends what a
@@ -48,7 +60,7 @@ type loop struct {
 func (l *loop) run(stop, hard context.Context) error {
 	defer l.abandon(hard)
 	for {
-		stream, err := l.connect(stop, l.applied)
+		stream, err := l.connect(stop, l.position())
 		if err != nil {
 			if stop.Err() != nil {
 				return l.stop(hard)
@@ -63,8 +75,8 @@ func (l *loop) run(stop, hard context.Context) error {
 		case stop.Err() != nil && (err == nil || !isFatal(err)):
 			return l.stop(hard)
 		case source.IsStreamError(err):
-			if l.open {
-				return fmt.Errorf("%w: the connection was lost inside a transaction too large to be held: %w", errAgain, err)
+			if l.open || l.again != nil {
+				return fmt.Errorf("%w: the connection was lost within what is committed as one: %w", errAgain, err)
 			}
 			l.lost(err)
 		default:
@@ -82,6 +94,7 @@ func (l *loop) follow(stop, hard context.Context, stream *source.Stream) error {
 		for {
 			tx, err := stream.Next(reading)
 			d := delivery{tx: tx, err: err}
+			d.at, d.holds = stream.Place()
 			if tx == nil && err == nil {
 				d.pending = stream.Pending()
 			}
@@ -105,11 +118,14 @@ func (l *loop) follow(stop, hard context.Context, stream *source.Stream) error {
 			if d.err != nil {
 				return d.err
 			}
-			l.pending = d.pending
-			if d.tx != nil {
-				if err := l.take(hard, stream, d.tx); err != nil {
+			l.pending, l.holds = d.pending, d.holds
+			if d.tx == nil {
+				err := l.rest(hard, d.at)
+				if err != nil {
 					return err
 				}
+			} else if err := l.take(hard, stream, d.tx, d.at); err != nil {
+				return err
 			}
 		case err := <-l.flushing:
 			l.flushing = nil
@@ -120,7 +136,7 @@ func (l *loop) follow(stop, hard context.Context, stream *source.Stream) error {
 			l.ready = append(l.ready, r)
 		case <-due.C:
 		}
-		if !l.open {
+		if !l.open && l.again == nil {
 			done, err := l.maybeCut(hard)
 			if err != nil || done {
 				return err
@@ -129,19 +145,27 @@ func (l *loop) follow(stop, hard context.Context, stream *source.Stream) error {
 				return err
 			}
 		}
+		if (l.open || l.again != nil) && !time.Now().Before(l.cutAt) {
+			l.cutAt = time.Now().Add(l.CommitInterval) // nothing can be cut now
+		}
 		due.Reset(time.Until(l.cutAt))
 	}
 }
 
 // take merges a transaction, or a part of one, into the batches.
-func (l *loop) take(ctx context.Context, stream *source.Stream, tx *source.Transaction) error {
-	if tx.First && !tx.Last {
+func (l *loop) take(ctx context.Context, stream *source.Stream, tx *source.Transaction, at checkpoint.Place) error {
+	if l.again != nil && tx.First && l.again.endsBefore(tx, l.applied) {
+		if err := l.endReplay(ctx); err != nil {
+			return err
+		}
+	}
+	if tx.First && !tx.Last && l.again == nil {
 		// What came before is committed on its own: were this transaction to break off, only it has to come again.
 		if err := l.flush(ctx, l.job(false)); err != nil {
 			return err
 		}
-		l.open = true
 	}
+	l.open = l.open || tx.First && !tx.Last
 	for i := range tx.Events {
 		if err := l.event(ctx, stream, tx, &tx.Events[i]); err != nil {
 			return err
@@ -157,7 +181,15 @@ func (l *loop) take(ctx context.Context, stream *source.Stream, tx *source.Trans
 	for _, g := range tx.Also {
 		l.applied.Add(g)
 	}
-	l.last = source.Transaction{GTID: tx.GTID, Time: tx.Time, File: tx.File, Position: tx.Position}
+	l.at.Time = tx.Time
+	if tx.Time.After(l.newest) {
+		l.newest = tx.Time
+	}
+	l.moveTo(ctx, at)
+	if l.again != nil {
+		l.again.saw(tx)
+		return l.spill(ctx, l.batchBytes())
+	}
 	return nil
 }
 
@@ -166,7 +198,7 @@ func (l *loop) event(ctx context.Context, stream *source.Stream, tx *source.Tran
 	switch {
 	case e.Rows != nil:
 		t := l.table(string(e.Rows.Table.Schema), string(e.Rows.Table.Table))
-		if t == nil || !t.takes(tx.GTID) {
+		if t == nil || !t.takes(tx, stream) {
 			return nil
 		}
 		before := t.bytes()
@@ -183,7 +215,7 @@ func (l *loop) event(ctx context.Context, stream *source.Stream, tx *source.Tran
 		l.statement(stream, tx, e.Query)
 	case e.Other != nil:
 		for _, t := range l.named(e.Other.DB, e.Other.Table) {
-			if t.takes(tx.GTID) {
+			if t.takes(tx, stream) {
 				l.stopTable(t, stream, tx, fmt.Errorf("the binary log has a %s event, which may change its rows and is not understood", e.Other.Name))
 			}
 		}
@@ -211,7 +243,7 @@ func (l *loop) statement(stream *source.Stream, tx *source.Transaction, q *sourc
 		return
 	}
 	stop := func(t *table) {
-		if t.takes(tx.GTID) {
+		if t.takes(tx, stream) {
 			l.stopTable(t, stream, tx, fmt.Errorf("the statement %q changes its rows without row events, which is not followed yet", shorten(q.SQL)))
 		}
 	}
@@ -231,8 +263,8 @@ func (l *loop) statement(stream *source.Stream, tx *source.Transaction, q *sourc
 
 // stopTable gives a table up: what its batch holds is dropped, and its checkpoint stays where it is.
 func (l *loop) stopTable(t *table, stream *source.Stream, tx *source.Transaction, why error) {
-	l.giveUp(t, fmt.Errorf("table %s stopped at transaction %s (%s, %s:%d): %w", t.name, tx.GTID, stream.Server(), tx.File, tx.Position, why))
-	l.Logger.Error("table stopped; the others go on", "table", t.name, "transaction", tx.GTID.String(), "server", stream.Server(), "file", tx.File, "position", tx.Position, "why", why)
+	l.giveUp(t, fmt.Errorf("table %s stopped at transaction %s (%s, %s:%d): %w", t.name, tx.Name(), stream.Server(), tx.File, tx.Position, why))
+	l.Logger.Error("table stopped; the others go on", "table", t.name, "transaction", tx.Name(), "server", stream.Server(), "file", tx.File, "position", tx.Position, "why", why)
 }
 
 // giveUp drops what a table's batch holds, and does not follow it any more.
@@ -245,13 +277,13 @@ func (l *loop) giveUp(t *table, why error) {
 
 // maybeCut commits when it is time to, and reports whether the pipeline has reached its end.
 func (l *loop) maybeCut(ctx context.Context) (done bool, err error) {
-	if !l.caughtUp && l.applied.Contains(l.reached.Subtract(l.pending)) {
+	if !l.caughtUp && l.atEnd() && l.applied.Contains(l.reached.Subtract(l.pending)) {
 		if err := l.createQuiet(ctx); err != nil {
 			return false, err
 		}
 		l.caughtUp = true
 	}
-	reached := l.Until.set() && l.applied.Contains(l.target.Subtract(l.pending))
+	reached := l.Until.set() && (!l.Until.CaughtUp || l.atEnd()) && l.applied.Contains(l.target.Subtract(l.pending))
 	full := l.held >= l.batchBytes()
 	if !reached && !full && time.Now().Before(l.cutAt) {
 		return false, nil
@@ -271,16 +303,18 @@ func (l *loop) maybeCut(ctx context.Context) (done bool, err error) {
 
 // job cuts every batch at the transactions applied so far.
 func (l *loop) job(force bool) job {
-	j := job{force: force, idle: l.IdleInterval, rewrites: l.takeReady(), point: &point{
-		sets: map[*sink]checkpoint.Set{}, server: l.serverUUID, file: l.last.File, position: l.last.Position, time: l.last.Time,
-	}}
+	j := job{force: force || l.together, idle: l.IdleInterval, rewrites: l.takeReady(), point: &point{sets: map[*sink]checkpoint.Set{}, at: l.at, again: l.holds && l.at.Anonymous}}
+	l.together = false
 	for _, t := range l.tables {
 		if t.stopped != nil || t.sink == nil {
 			continue
 		}
 		if t.ahead {
 			t.set = t.set.Union(l.applied)
-			t.ahead = !l.applied.Contains(t.set)
+			t.ahead = !l.applied.Contains(t.set) || l.byFile && t.isPast(l.at.Place)
+		}
+		if l.at.Anonymous && t.isPast(l.at.Place) {
+			continue // its record says more than this one would
 		}
 		if t.ahead {
 			j.point.sets[t.sink] = t.set.Clone()
@@ -348,12 +382,12 @@ func (l *loop) wait() error {
 	return err
 }
 
-// stop commits the last complete transaction. An open one is left for the next start.
+// stop commits the last complete transaction. An open one, and what comes again, is left for the next start.
 func (l *loop) stop(ctx context.Context) error {
 	if err := l.wait(); err != nil {
 		return err
 	}
-	if l.open {
+	if l.open || l.again != nil {
 		return nil
 	}
 	return l.flush(ctx, l.job(true))

@@ -38,11 +38,19 @@ type Commit struct {
 type Mark struct {
 	Table  string
 	Record checkpoint.Record
+	Size   lake.Size // another program may have changed it
 }
 
 // Resize tells that a table's files were rewritten beside the stream.
 type Resize struct {
 	Table string
+	Size  lake.Size
+}
+
+// Foreign tells that another program committed to a table.
+type Foreign struct {
+	Table string
+	Rows  int // by how much the number of live rows changed; 0 after a mere rewrite
 	Size  lake.Size
 }
 
@@ -53,7 +61,7 @@ type Stop struct {
 }
 
 // Begin tells that all tables are open: everything in After is in the lake.
-type Begin struct{ After checkpoint.Set }
+type Begin struct{ After checkpoint.Position }
 
 // Follow tells that a server is read from.
 type Follow struct{ Server string }
@@ -86,18 +94,19 @@ type Probe struct {
 	Known    bool           // Position is known: the verdicts are about it
 }
 
-func (Open) event()   {}
-func (Commit) event() {}
-func (Mark) event()   {}
-func (Resize) event() {}
-func (Stop) event()   {}
-func (Begin) event()  {}
-func (Follow) event() {}
-func (Lost) event()   {}
-func (Wait) event()   {}
-func (Flush) event()  {}
-func (Fail) event()   {}
-func (Probe) event()  {}
+func (Open) event()    {}
+func (Commit) event()  {}
+func (Mark) event()    {}
+func (Resize) event()  {}
+func (Foreign) event() {}
+func (Stop) event()    {}
+func (Begin) event()   {}
+func (Follow) event()  {}
+func (Lost) event()    {}
+func (Wait) event()    {}
+func (Flush) event()   {}
+func (Fail) event()    {}
+func (Probe) event()   {}
 
 // observe passes an event on. Any goroutine of the pipeline may call it.
 func (p *pipeline) observe(e Event) {

@@ -20,13 +20,14 @@ import (
 // pipeline is what outlives a restart from the last commit.
 type pipeline struct {
 	Options
-	epochs     map[string]int64 // writer epoch this process took, per table
-	current    string           // host in use, preferred while it is good
-	serverUUID string           // of the host in use; empty until the first one was read from
-	giveUpAt   time.Time        // when a start without any server fails
-	target     *checkpoint.Set  // fixed when the first server list was seen
-	compactor  *compactor       // of the loop under way; nil when compaction is off
-	ignored    []string         // foreign keys whose changes are missed, as logged
+	epochs     map[string]int64     // writer epoch this process took, per table
+	current    string               // host in use, preferred while it is good
+	serverUUID string               // of the host in use; empty until the first one was read from
+	giveUpAt   time.Time            // when a start without any server fails
+	target     *checkpoint.Set      // fixed when the first server list was seen
+	found      *checkpoint.Position // the starting point, once it was searched for
+	compactor  *compactor           // of the loop under way; nil when compaction is off
+	ignored    []string             // foreign keys whose changes are missed, as logged
 	progress   *progress
 }
 
@@ -164,7 +165,7 @@ func (p *pipeline) openTable(ctx context.Context, id catalog.Identifier) (*table
 		return nil, fatal(fmt.Errorf("%s: the lake has this table, but no checkpoint of tidemark in it: another program made it, "+
 			"or it was rolled back to before tidemark's first commit; move it away, or leave it out with --tables '!%s'", name, name))
 	}
-	set, err := checkpoint.ParseSet(record.GTIDSet)
+	at, err := record.At()
 	if err != nil {
 		return nil, fatal(fmt.Errorf("%s: checkpoint: %w", name, err))
 	}
@@ -175,7 +176,7 @@ func (p *pipeline) openTable(ctx context.Context, id catalog.Identifier) (*table
 	if err != nil {
 		return nil, err
 	}
-	return &table{name: name, sink: s, set: set, ahead: true}, nil
+	return &table{name: name, sink: s, at: at, set: at.Set, ahead: true}, nil
 }
 
 // takeOver makes this process the table's writer: at its start it raises the epoch; after a restart from the last
@@ -211,27 +212,23 @@ func (p *pipeline) begin(ctx context.Context, l *loop) error {
 	if l.names, err = source.Tables(ctx, p.Source, servers, p.Tables); err != nil {
 		return err
 	}
-	start := p.startSet(servers)
+	begins := slices.ContainsFunc(l.names, func(n source.TableName) bool { return l.tables[n.DB+"."+n.Table] == nil })
+	start, err := p.startAt(ctx, servers, begins)
+	if err != nil {
+		return err
+	}
 	for _, n := range l.names {
 		full := n.DB + "." + n.Table
 		if l.tables[full] == nil {
-			l.tables[full] = &table{name: full, set: start, ahead: true, complete: start.IsEmpty()}
+			l.tables[full] = &table{name: full, at: start, set: start.Set, ahead: true, complete: start.IsBeginning()}
 		}
 	}
 	l.start = start
-	first := true
-	for _, t := range l.tables {
-		if first {
-			l.applied, first = t.set.Clone(), false
-		} else {
-			l.applied = l.applied.Intersect(t.set)
-		}
+	if err := l.resume(start); err != nil {
+		return err
 	}
-	if first {
-		l.applied = start.Clone()
-	}
-	p.observe(Begin{After: l.applied})
-	p.Logger.Info("going on", "tables", len(l.tables), "after", l.applied.Short())
+	p.observe(Begin{After: l.position()})
+	p.Logger.Info("going on", "tables", len(l.tables), "after", l.position().Short())
 	return nil
 }
 
@@ -240,7 +237,7 @@ func (p *pipeline) anyServer(ctx context.Context) ([]source.State, error) {
 	retry := newBackOff()
 	for {
 		servers := source.ProbeAll(ctx, p.Source)
-		if slices.ContainsFunc(servers, source.State.Usable) {
+		if slices.ContainsFunc(servers, source.State.Answers) {
 			return servers, nil
 		}
 		err := &source.NoServerError{Verdicts: source.Judge(servers, checkpoint.Set{}, p.Tables, nil)}
@@ -253,22 +250,23 @@ func (p *pipeline) anyServer(ctx context.Context) ([]source.State, error) {
 	}
 }
 
-// connect opens a stream after a GTID set on the best server, waiting while none can serve but one may come to.
-func (l *loop) connect(ctx context.Context, from checkpoint.Set) (*source.Stream, error) {
+// connect opens a stream after a position on the best server, waiting while none can serve but one may come to.
+func (l *loop) connect(ctx context.Context, from checkpoint.Position) (*source.Stream, error) {
 	retry := newBackOff()
 	for {
 		servers := source.ProbeAll(ctx, l.Source)
-		chosen, err := source.Choose(ctx, l.Source, servers, from, l.Tables, l.current)
+		chosen, err := source.Find(ctx, l.Source, servers, from, l.Tables, l.current)
 		if err == nil {
 			err = l.refuseCascades(ctx, servers, chosen.Host)
 		}
 		if err == nil {
 			var stream *source.Stream
-			if stream, err = source.Dial(ctx, l.Source, chosen.Host, from); err == nil {
+			if stream, err = chosen.Dial(ctx, l.Source); err == nil {
 				if l.current != chosen.Host {
 					l.Logger.Info("reading", "server", chosen.Host, "version", chosen.State.Version, "role", chosen.State.Role.String())
 				}
-				l.current, l.serverUUID = chosen.Host, stream.ServerUUID()
+				l.current = chosen.Host
+				l.reads(&chosen, stream)
 				l.observe(Follow{Server: chosen.Host})
 				return stream, nil
 			}

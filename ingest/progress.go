@@ -2,7 +2,6 @@ package ingest
 
 import (
 	"sync"
-	"time"
 
 	"github.com/tidemark/tidemark/checkpoint"
 )
@@ -11,7 +10,7 @@ import (
 type progress struct {
 	mu      sync.Mutex
 	tables  map[string]checkpoint.Record // as committed
-	after   checkpoint.Set               // where the pipeline began, while no table has a record
+	after   checkpoint.Position          // where the pipeline began, while no table has a record
 	begun   bool
 	changed chan struct{} // the pipeline has begun: the servers can be judged
 }
@@ -31,7 +30,8 @@ func (p *progress) note(e Event) {
 	case Mark:
 		p.tables[e.Table] = e.Record
 	case Begin:
-		p.after, p.begun = e.After.Clone(), true
+		p.after, p.begun = e.After, true
+		p.after.Set = e.After.Set.Clone()
 		select {
 		case p.changed <- struct{}{}:
 		default:
@@ -39,29 +39,25 @@ func (p *progress) note(e Event) {
 	}
 }
 
-// position returns what all tables of the lake have, and the source commit time that nothing lacking is older than. known
-// is false before the tables are open.
-func (p *progress) position() (set checkpoint.Set, since time.Time, known bool) {
+// position returns what all tables of the lake have; nothing lacking is older than its time. known is false before the
+// tables are open.
+func (p *progress) position() (at checkpoint.Position, known bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !p.begun {
-		return set, since, false
+		return at, false
 	}
-	set = p.after.Clone()
-	first := true
+	all := []checkpoint.Position{}
 	for _, r := range p.tables {
-		has, err := checkpoint.ParseSet(r.GTIDSet)
+		has, err := r.At()
 		if err != nil {
-			return checkpoint.Set{}, time.Time{}, false // no record that we wrote or read is like that
+			return at, false // no record that we wrote or read is like that
 		}
-		if first {
-			set, since, first = has, r.Time, false
-			continue
-		}
-		set = set.Intersect(has)
-		if r.Time.Before(since) {
-			since = r.Time
-		}
+		all = append(all, has)
 	}
-	return set, since, true
+	if len(all) == 0 {
+		return p.after, true
+	}
+	at = checkpoint.Common(all)
+	return at, true
 }

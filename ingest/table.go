@@ -25,6 +25,7 @@ type table struct {
 	// set is what the table holds already. While ahead, some of it lies before the pipeline, and the transactions in it
 	// are skipped when they come.
 	set   checkpoint.Set
+	at    checkpoint.Position // as recorded; its place is what set is, for transactions without GTIDs
 	ahead bool
 
 	complete bool  // everything that ever happened to it was followed
@@ -32,8 +33,22 @@ type table struct {
 }
 
 // takes reports whether a transaction concerns the table: it is followed, and does not hold the transaction already.
-func (t *table) takes(g checkpoint.GTID) bool {
-	return t.stopped == nil && (!t.ahead || !t.set.ContainsGTID(g))
+func (t *table) takes(tx *source.Transaction, stream *source.Stream) bool {
+	switch {
+	case t.stopped != nil:
+		return false
+	case !t.ahead:
+		return true
+	case !tx.Anonymous:
+		return !t.set.ContainsGTID(tx.GTID)
+	}
+	held := t.at.Place
+	return held.IsZero() || held.Server != stream.UUID() || held.Compare(checkpoint.Place{File: tx.File, Offset: tx.Position}) < 0
+}
+
+// isPast reports whether the table's record is further on in a server's log than place.
+func (t *table) isPast(place checkpoint.Place) bool {
+	return !t.at.Place.IsZero() && t.at.Place.Server == place.Server && t.at.Place.Compare(place) > 0
 }
 
 // apply decodes the rows of one event into the batch.

@@ -23,7 +23,7 @@ func (l *loop) table(db, name string) *table {
 	full := db + "." + name
 	t := l.tables[full]
 	if t == nil && l.Tables.Match(db, name) {
-		t = &table{name: full, complete: l.start.IsEmpty()}
+		t = &table{name: full, complete: l.start.IsBeginning()}
 		l.tables[full] = t
 	}
 	return t
@@ -137,11 +137,10 @@ func (l *loop) createQuiet(ctx context.Context) error {
 // create makes the lake table of a table that the stream is the first to mention. Nothing of it was seen before, so at
 // the transactions applied so far it was as empty as the lake's is now.
 func (l *loop) create(ctx context.Context, t *table, plan *decode.Plan) (*lake.Table, error) {
-	set := t.set.Union(l.applied)
-	record := checkpoint.Record{
-		Version: checkpoint.Version, Pipeline: l.Pipeline, Epoch: 1, GTIDSet: set.String(), ServerUUID: l.serverUUID,
-		Time: time.Now().UTC().Truncate(time.Microsecond), State: checkpoint.StatePartial,
-	}
+	at := l.at
+	at.Set = t.set.Union(l.applied)
+	record := checkpoint.Record{Version: checkpoint.Version, Pipeline: l.Pipeline, Epoch: 1, State: checkpoint.StatePartial}
+	record.Reach(at)
 	if t.complete {
 		record.State = checkpoint.StateLive
 	}
@@ -178,7 +177,7 @@ func (p *pipeline) newSink(ctx context.Context, name string, lt *lake.Table) (*s
 	}
 	p.compactor.look(lt.ID())
 	p.observe(Open{Table: name, Record: record, Size: lt.Size()})
-	return &sink{name: name, table: lt, index: index, record: record, strict: p.Strict, log: p.Logger, committed: time.Now(), compactor: p.compactor}, nil
+	return &sink{name: name, table: lt, index: index, record: record, strict: p.Strict, log: p.Logger, tell: p.observe, committed: time.Now(), compactor: p.compactor}, nil
 }
 
 func keyCodec(lt *lake.Table) (*merge.KeyCodec, error) {
@@ -199,15 +198,4 @@ func keyNames(p *decode.Plan) []string {
 		names = append(names, p.Schema.Field(c).Name)
 	}
 	return names
-}
-
-// startSet is the starting point as a GTID set: what a table that starts now counts as having.
-func (p *pipeline) startSet(servers []source.State) checkpoint.Set {
-	switch p.Start.Kind {
-	case StartGTID:
-		return p.Start.Set
-	case StartLatest:
-		return source.Reached(servers)
-	}
-	return source.Oldest(servers)
 }

@@ -17,15 +17,15 @@ func (p *pipeline) watch(ctx context.Context) {
 	tick := time.NewTicker(p.ProbeInterval)
 	defer tick.Stop()
 	for {
-		position, since, known := p.progress.position()
-		verdicts := inspector.Inspect(ctx, position, since)
+		position, known := p.progress.position()
+		verdicts := inspector.Inspect(ctx, position)
 		if ctx.Err() != nil {
 			return
 		}
 		if known {
 			warnings.look(verdicts)
 		}
-		p.observe(Probe{Verdicts: verdicts, Position: position, Known: known})
+		p.observe(Probe{Verdicts: verdicts, Position: position.Set, Known: known})
 		select {
 		case <-ctx.Done():
 			return

@@ -14,7 +14,8 @@
 // commit.go    the compare-and-swap and its outcomes
 // position.go  which checkpoint of a table is valid
 // columns.go   reading columns of a data file
-// rows.go      reading whole rows of a data file, to write them again
+// rows.go      reading whole rows of a data file, to write them again or to compare them
+// interval.go  a part of a table by numbers of its key, and which files may have rows of it
 // lineage.go   what identifies a row for as long as it lives (format 3)
 // inventory.go what the manifests say of each data file
 // replace.go   data files replaced by others with the same rows

@@ -14,17 +14,19 @@ import (
 	"github.com/apache/arrow-go/v18/parquet/pqarrow"
 )
 
-// RowReader reads the rows of one data file in file order, deleted ones included, as NewMovedWriter takes them: the
-// columns of the table as it is now, and in format 3 the lineage of each row.
+// RowReader reads the rows of one data file in file order, deleted ones included: the columns of the table as it is now,
+// and, where rows are to be moved (OpenRows), in format 3 the lineage of each row.
 type RowReader struct {
-	t       *Table
-	f       *FileInfo
-	schema  *arrow.Schema
-	object  io.Closer
-	pq      *file.Reader
-	records pqarrow.RecordReader
-	columns []int // of schema, in the file's columns; -1 where the file has none
-	next    int64 // position of the next row
+	t        *Table
+	f        *FileInfo
+	schema   *arrow.Schema
+	lineaged bool // schema ends in the lineage columns
+	object   io.Closer
+	pq       *file.Reader
+	records  pqarrow.RecordReader
+	columns  []int // of schema, in the file's columns; -1 where the file has none
+	next     int64 // position of the next row
+	end      int64 // position behind the last row to be read
 }
 
 // wholeChunks is up to which size in bytes a row group is read a whole column chunk at a time, in one request. Row
@@ -34,10 +36,21 @@ const (
 	pieceSize   = 1 << 20
 )
 
-// OpenRows begins to read a data file, in batches of at most batch rows, with memory of mem.
-func (t *Table) OpenRows(ctx context.Context, f *FileInfo, batch int, mem memory.Allocator) (_ *RowReader, err error) {
-	r := &RowReader{t: t, f: f}
-	r.schema, _ = t.movedSchema()
+// OpenRows begins to read a data file as NewMovedWriter takes it, in batches of at most batch rows, with memory of mem.
+func (t *Table) OpenRows(ctx context.Context, f *FileInfo, batch int, mem memory.Allocator) (*RowReader, error) {
+	schema, _ := t.movedSchema()
+	return t.openRows(ctx, &RowReader{t: t, f: f, schema: schema, lineaged: t.format >= 3}, Interval{}, batch, mem)
+}
+
+// OpenValues begins to read the columns of the table alone. Of the file's row groups, those that cannot have rows of a
+// part are left out at both ends; the others may have further rows too. It may be called by several goroutines at once, as
+// long as nobody changes the table.
+func (t *Table) OpenValues(ctx context.Context, f *FileInfo, part Interval, batch int, mem memory.Allocator) (*RowReader, error) {
+	return t.openRows(ctx, &RowReader{t: t, f: f, schema: t.schema}, part, batch, mem)
+}
+
+func (t *Table) openRows(ctx context.Context, r *RowReader, part Interval, batch int, mem memory.Allocator) (_ *RowReader, err error) {
+	f := r.f
 	section, object, err := t.section(ctx, f.Path)
 	if err != nil {
 		return nil, err
@@ -83,7 +96,11 @@ func (t *Table) OpenRows(ctx context.Context, f *FileInfo, batch int, mem memory
 		}
 		r.columns = append(r.columns, at)
 	}
-	if r.records, err = pr.GetRecordReader(ctx, indices, nil); err != nil {
+	groups, err := r.choose(part, r.columns[t.key[0]])
+	if err != nil || len(groups) == 0 {
+		return r, err
+	}
+	if r.records, err = pr.GetRecordReader(ctx, indices, groups); err != nil {
 		return nil, err
 	}
 	for i, at := range r.columns { // from ordinals in the file to ordinals in its record batches
@@ -94,14 +111,44 @@ func (t *Table) OpenRows(ctx context.Context, f *FileInfo, batch int, mem memory
 	return r, nil
 }
 
+// choose returns the row groups to be read, one after the other, and notes where they begin and end in the file.
+func (r *RowReader) choose(part Interval, key int) (groups []int, err error) {
+	position := int64(0)
+	for i := range r.pq.NumRowGroups() {
+		group := r.pq.MetaData().RowGroup(i)
+		chunk, err := group.ColumnChunk(key)
+		if err != nil {
+			return nil, err
+		}
+		after := position + group.NumRows()
+		if part.whole() || chunkMeets(chunk, part) {
+			for len(groups) > 0 && groups[len(groups)-1] < i-1 { // between two that are
+				groups = append(groups, groups[len(groups)-1]+1)
+			}
+			if len(groups) == 0 {
+				r.next = position
+			}
+			groups, r.end = append(groups, i), after
+		}
+		position = after
+	}
+	return groups, nil
+}
+
+// At is the position in the file of the row that Next returns first.
+func (r *RowReader) At() int64 { return r.next }
+
 // Next returns the next rows, which the caller releases, and io.EOF behind the last.
 func (r *RowReader) Next() (arrow.RecordBatch, error) {
+	if r.records == nil {
+		return nil, io.EOF
+	}
 	if !r.records.Next() {
 		if err := r.records.Err(); err != nil && !errors.Is(err, io.EOF) {
 			return nil, fmt.Errorf("read %s: %w", r.f.Path, err)
 		}
-		if r.next != r.f.Rows {
-			return nil, fmt.Errorf("read %s: %d rows came, its manifest says %d", r.f.Path, r.next, r.f.Rows)
+		if r.next != r.end {
+			return nil, fmt.Errorf("read %s: its rows end at %d, its footer says at %d", r.f.Path, r.next, r.end)
 		}
 		return nil, io.EOF
 	}
@@ -127,7 +174,7 @@ func (r *RowReader) Next() (arrow.RecordBatch, error) {
 		}
 		columns[i] = c
 	}
-	if r.t.format >= 3 {
+	if r.lineaged {
 		r.lineage(columns[len(columns)-2:], n)
 	}
 	r.next += int64(n)

@@ -39,20 +39,20 @@ func (a *app) doctor(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	from, since, err := resumePoint(ctx, l, filter)
+	from, last, err := resumePoint(ctx, l, filter)
 	if err != nil {
 		return err
 	}
 	inspector := source.Inspector{Config: cfg, Filter: filter, Schema: true}
-	verdicts := inspector.Inspect(ctx, from, since)
+	verdicts := inspector.Inspect(ctx, from)
 	if a.json {
 		if err := a.printJSON(verdicts); err != nil {
 			return err
 		}
-	} else if err := a.printVerdicts(from, since, verdicts); err != nil {
+	} else if err := a.printVerdicts(from, last, verdicts); err != nil {
 		return err
 	}
-	if _, err := source.Pick(verdicts, from, ""); err != nil {
+	if _, err := source.Pick(verdicts, from.Set, ""); err != nil {
 		return errNoneServes
 	}
 	return nil
@@ -61,13 +61,14 @@ func (a *app) doctor(ctx context.Context) error {
 // errNoneServes is doctor's answer when it has found no server: the verdicts have the reasons.
 var errNoneServes = errors.New("no server of the list can serve now; the verdicts say why, and what to do")
 
-// resumePoint is what all followed tables of the lake have, and the source commit time of the last transaction of the
-// table that is furthest behind.
-func resumePoint(ctx context.Context, l *lake.Lake, filter source.Filter) (from checkpoint.Set, since time.Time, err error) {
-	first := true
+// resumePoint is what all followed tables of the lake have. Its time is that of the last transaction of the table that is
+// furthest behind. last names that table; it is empty when all have the same.
+func resumePoint(ctx context.Context, l *lake.Lake, filter source.Filter) (from checkpoint.Position, last string, err error) {
+	var all []checkpoint.Position
+	var names []string
 	ids, err := l.List(ctx)
 	if err != nil {
-		return from, since, err
+		return from, "", err
 	}
 	for _, id := range ids {
 		if !filter.Match(id.DB, id.Table) {
@@ -75,26 +76,31 @@ func resumePoint(ctx context.Context, l *lake.Lake, filter source.Filter) (from 
 		}
 		t, err := lake.Open(ctx, l, id)
 		if err != nil {
-			return from, since, err
+			return from, "", err
 		}
 		r, ok := t.Checkpoint()
 		if !ok {
 			continue
 		}
-		set, err := checkpoint.ParseSet(r.GTIDSet)
+		at, err := r.At()
 		if err != nil {
-			return from, since, fmt.Errorf("%s: %w", id, err)
+			return from, "", fmt.Errorf("%s: %w", id, err)
 		}
-		if first {
-			from, since, first = set, r.Time, false
-			continue
-		}
-		from = from.Intersect(set)
-		if r.Time.Before(since) {
-			since = r.Time
+		all = append(all, at)
+		names = append(names, id.String())
+	}
+	from = checkpoint.Common(all)
+	behind, same := 0, true
+	for i, at := range all {
+		same = same && at.Set.Equal(from.Set)
+		if at.Set.Count() < all[behind].Set.Count() {
+			behind = i
 		}
 	}
-	return from, since, nil
+	if !same {
+		last = names[behind]
+	}
+	return from, last, nil
 }
 
 func (a *app) printJSON(v any) error {
@@ -107,14 +113,17 @@ func (a *app) printJSON(v any) error {
 }
 
 // printVerdicts writes a paragraph for each server: the verdict, what it rests on, what to do.
-func (a *app) printVerdicts(from checkpoint.Set, since time.Time, verdicts []source.Verdict) error {
+func (a *app) printVerdicts(from checkpoint.Position, last string, verdicts []source.Verdict) error {
 	var b strings.Builder
-	if from.IsEmpty() {
+	if from.IsZero() {
 		b.WriteString("The lake has no checkpoint yet: the servers are judged for a start from the beginning.\n")
 	} else {
 		fmt.Fprintf(&b, "The lake goes on after %s", from.Short())
-		if !since.IsZero() {
-			fmt.Fprintf(&b, ", committed at the source %s ago", source.Span(time.Since(since)))
+		if !from.Time.IsZero() {
+			fmt.Fprintf(&b, ", committed at the source %s ago", source.Span(time.Since(from.Time)))
+		}
+		if last != "" {
+			fmt.Fprintf(&b, "; furthest behind is %s", last)
 		}
 		b.WriteString(".\n")
 	}

@@ -38,9 +38,12 @@ func (a *app) ingestCommand() *cobra.Command {
 				return err
 			}
 			if start == "" {
-				return usageError{fmt.Errorf("--start is missing: earliest, latest or gtid:SET, for tables without a checkpoint")}
+				return usageError{fmt.Errorf("--start is missing: earliest, latest, gtid:SET, timestamp:RFC3339 or file:NAME:POS, for tables without a checkpoint")}
 			}
 			if o.Start, err = ingest.ParseStart(start); err != nil {
+				return usageError{err}
+			}
+			if err := o.Start.Fits(o.Source.Hosts); err != nil {
 				return usageError{err}
 			}
 			if o.Until, err = ingest.ParseUntil(until); err != nil {
@@ -103,7 +106,7 @@ func (a *app) ingestCommand() *cobra.Command {
 	f := c.Flags()
 	a.sourceFlags(f)
 	a.lakeFlags(f)
-	f.StringVar(&start, "start", "", "where a table without a checkpoint begins: `earliest, latest or gtid:SET`")
+	f.StringVar(&start, "start", "", "where a table without a checkpoint begins: `earliest, latest, gtid:SET, timestamp:RFC3339 or file:NAME:POS[@HOST:PORT]`")
 	f.StringVar(&until, "until", "", "stop, with exit code 0, once every table's checkpoint holds it: `caught-up or gtid:SET`")
 	f.DurationVar(&o.CommitInterval, "commit-interval", 10*time.Second, "time between commits")
 	f.DurationVar(&o.IdleInterval, "checkpoint-idle-interval", 5*time.Minute, "a table without changes records its position this often")

@@ -2,7 +2,7 @@
 //
 // main.go      the process: signals, exit codes
 // root.go      the command tree and the settings that several commands share
-// ingest.go, doctor.go, status.go, compact.go, checkpoint.go, serve.go, version.go: a command each
+// ingest.go, doctor.go, status.go, verify.go, compact.go, checkpoint.go, serve.go, version.go: a command each
 package main
 
 import (
@@ -14,6 +14,7 @@ import (
 	"syscall"
 
 	"github.com/tidemark/tidemark/ingest/source"
+	"github.com/tidemark/tidemark/ingest/verify"
 	"github.com/tidemark/tidemark/internal/config"
 	"github.com/tidemark/tidemark/lake"
 )
@@ -25,6 +26,7 @@ const (
 	exitUsage    = 2
 	exitNoServer = 3 // no server can serve the checkpoint exactly, or none could be reached for as long as a start waits
 	exitFenced   = 4 // another writer owns the tables
+	exitDiffers  = 5 // verify found differences
 )
 
 func main() {
@@ -68,12 +70,17 @@ func exitCode(err error) int {
 	var conf *config.Error
 	var none *source.NoServerError
 	var fenced *lake.FencedError
+	var place *source.PlaceError
+	var tooOld *source.TooOldError
+	var different *verify.DifferentError
 	switch {
 	case err == nil:
 		return exitDone
-	case errors.As(err, &usage), errors.As(err, &conf):
+	case errors.As(err, &usage), errors.As(err, &conf), errors.As(err, &place):
 		return exitUsage
-	case errors.Is(err, errNoneServes), errors.As(err, &none) && (none.Exact() || none.Temporary()):
+	case errors.As(err, &different):
+		return exitDiffers
+	case errors.Is(err, errNoneServes), errors.As(err, &tooOld), errors.As(err, &none) && (none.Exact() || none.Temporary()):
 		return exitNoServer
 	case errors.As(err, &fenced):
 		return exitFenced

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -34,6 +35,7 @@ type app struct {
 	tables       string
 	pipeline     string
 	serverIDs    string
+	fallback     time.Duration
 
 	lake       string
 	catalog    string
@@ -58,7 +60,7 @@ func newRoot(out, errOut io.Writer) *cobra.Command {
 	flags.StringVarP(&a.configFile, "config", "c", "", "read settings from this YAML `file`; flags and TIDEMARK_* variables beat it")
 	flags.StringVar(&a.logFormat, "log-format", "text", "log as `text or json`")
 	flags.TextVar(&a.logLevel, "log-level", slog.LevelInfo, "log at this `level` and above: debug, info, warn, error")
-	root.AddCommand(a.ingestCommand(), a.doctorCommand(), a.statusCommand(), a.compactCommand(), a.serveCommand(), a.checkpointCommand(), versionCommand(out))
+	root.AddCommand(a.ingestCommand(), a.doctorCommand(), a.statusCommand(), a.verifyCommand(), a.compactCommand(), a.serveCommand(), a.checkpointCommand(), versionCommand(out))
 	root.PersistentPreRunE = func(c *cobra.Command, _ []string) error {
 		known := pflag.NewFlagSet("every command", pflag.ContinueOnError)
 		addFlags(known, root)
@@ -98,6 +100,7 @@ func (a *app) sourceFlags(f *pflag.FlagSet) {
 	f.StringVar(&a.passwordFile, "source-password-file", "", "read the source's password from this `file` (or set TIDEMARK_SOURCE_PASSWORD)")
 	f.StringVar(&a.tables, "tables", "*.*", "tables to follow: `globs` like 'shop.*,!shop.secret'")
 	f.StringVar(&a.pipeline, "pipeline", "tidemark", "`name` of the pipeline: its identity for the source and in checkpoints")
+	f.DurationVar(&a.fallback, "fallback-interval", source.DefaultFallback, "where transactions have no GTIDs: `how long` before a position's time its place on another server is looked for")
 	f.StringVar(&a.serverIDs, "server-ids", "", "`range` like 5000-5999 to draw our replica server id from")
 }
 
@@ -136,7 +139,10 @@ func (a *app) openSource() (source.Config, source.Filter, error) {
 	if err != nil {
 		return cfg, filter, usageError{fmt.Errorf("--tables: %w", err)}
 	}
-	cfg.Pipeline, cfg.Logger = a.pipeline, a.log
+	if a.fallback <= 0 {
+		return cfg, filter, usageError{fmt.Errorf("--fallback-interval %s: it has to be more than nothing", a.fallback)}
+	}
+	cfg.Pipeline, cfg.Logger, cfg.FallbackInterval = a.pipeline, a.log, a.fallback
 	return cfg, filter, nil
 }
 

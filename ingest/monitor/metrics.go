@@ -38,6 +38,7 @@ var (
 	tableWritten        = desc("table_commit_bytes", "Bytes of the data files that commits wrote.", "table")
 	tableRowsIn         = desc("table_rows_in_total", "Row changes as the source made them.", "table", "change")
 	tableContradictions = desc("table_contradictions_total", "Changes that did not fit what the lake has.", "table")
+	tableForeign        = desc("table_foreign_commits_total", "Commits of other programs, by what they did to the number of rows: same, changed.", "table", "rows")
 	tableRows           = desc("table_rows", "Live rows.", "table")
 	tableDataFiles      = desc("table_data_files", "Live data files.", "table")
 	tableDeleteFiles    = desc("table_delete_files", "Live delete files; deletion vectors count one each.", "table")
@@ -48,7 +49,7 @@ var (
 	all = []*prometheus.Desc{
 		healthy, following, headroom, lastProbe, failures,
 		serverUp, serverServes, serverInUse, serverLag, serverRetention, serverHeadroom, serverLacks, serverUnread, serverGaps, serverErrant,
-		tableAge, tableLast, tableCommit, tableWritten, tableRowsIn, tableContradictions, tableRows, tableDataFiles, tableDeleteFiles, tableBytes, tableStopped, tableState,
+		tableAge, tableLast, tableCommit, tableWritten, tableRowsIn, tableContradictions, tableForeign, tableRows, tableDataFiles, tableDeleteFiles, tableBytes, tableStopped, tableState,
 	}
 )
 
@@ -174,6 +175,8 @@ func (s scrape) table(name string, t *table) {
 	s.counter(tableRowsIn, float64(t.changes.Updates), name, "update")
 	s.counter(tableRowsIn, float64(t.changes.Deletes), name, "delete")
 	s.counter(tableContradictions, float64(t.contradictions), name)
+	s.counter(tableForeign, float64(t.rewrites), name, "same")
+	s.counter(tableForeign, float64(t.writes), name, "changed")
 	s.gauge(tableRows, float64(t.size.Rows), name)
 	s.gauge(tableDataFiles, float64(t.size.DataFiles), name)
 	s.gauge(tableDeleteFiles, float64(t.size.DeleteFiles), name)

@@ -53,6 +53,8 @@ type table struct {
 
 	changes        merge.Changes
 	contradictions uint64
+	rewrites       uint64 // commits of other programs that left the number of rows as it was
+	writes         uint64 // ... and that did not
 	commits        uint64
 	seconds        float64 // all commits took
 	written        float64 // bytes of data files
@@ -99,9 +101,19 @@ func (m *Monitor) Observe(e ingest.Event) {
 		t.seconds += e.Duration.Seconds()
 		t.written += float64(e.Bytes)
 	case ingest.Mark:
-		m.table(e.Table).record(e.Record, m.now())
+		t := m.table(e.Table)
+		t.record(e.Record, m.now())
+		t.size = e.Size
 	case ingest.Resize:
 		m.table(e.Table).size = e.Size
+	case ingest.Foreign:
+		t := m.table(e.Table)
+		t.size = e.Size
+		if e.Rows == 0 {
+			t.rewrites++
+		} else {
+			t.writes++
+		}
 	case ingest.Stop:
 		m.table(e.Table).stopped = true
 		m.errors[ingest.KindTable]++

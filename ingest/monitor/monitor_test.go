@@ -53,7 +53,7 @@ func busy() (*Monitor, *time.Time) {
 	lag := 3 * time.Second
 	record := checkpoint.Record{State: checkpoint.StateLive, Time: clock.Add(-time.Minute), GTIDSet: a + ":1-5"}
 	m.Observe(ingest.Open{Table: "shop.orders", Record: record, Size: lake.Size{Rows: 1}})
-	m.Observe(ingest.Begin{After: set(a + ":1-5")})
+	m.Observe(ingest.Begin{After: checkpoint.At(set(a + ":1-5"))})
 	m.Observe(ingest.Probe{Known: true, Position: set(a + ":1-5"), Verdicts: []source.Verdict{
 		{
 			Host: "one:3306", Kind: source.CanServe, Errant: set(b + ":7"),
@@ -74,6 +74,8 @@ func busy() (*Monitor, *time.Time) {
 		Size: lake.Size{Rows: 30, DataFiles: 2, DeleteFiles: 1, Bytes: 2000},
 	})
 	m.Observe(ingest.Commit{Table: "shop.orders", Record: record, Bytes: 500, Duration: time.Second, Size: lake.Size{Rows: 31, DataFiles: 3, DeleteFiles: 1, Bytes: 2500}})
+	m.Observe(ingest.Foreign{Table: "shop.items", Rows: -1, Size: lake.Size{Rows: 7}})
+	m.Observe(ingest.Foreign{Table: "shop.items", Size: lake.Size{Rows: 7, DataFiles: 1}})
 	m.Observe(ingest.Flush{Done: true})
 	m.Observe(ingest.Stop{Table: "shop.items", Err: errors.New("truncated")})
 	return m, clock
@@ -114,6 +116,10 @@ func TestMetrics(t *testing.T) {
 		`tidemark_table_rows_in_total{change="update",table="shop.orders"} 2`,
 		`tidemark_table_rows_in_total{change="delete",table="shop.orders"} 1`,
 		`tidemark_table_contradictions_total{table="shop.orders"} 4`,
+		`tidemark_table_foreign_commits_total{rows="same",table="shop.items"} 1`,
+		`tidemark_table_foreign_commits_total{rows="changed",table="shop.items"} 1`,
+		`tidemark_table_foreign_commits_total{rows="changed",table="shop.orders"} 0`,
+		`tidemark_table_rows{table="shop.items"} 7`,
 		`tidemark_table_rows{table="shop.orders"} 31`,
 		`tidemark_table_data_files{table="shop.orders"} 3`,
 		`tidemark_table_delete_files{table="shop.orders"} 1`,
@@ -128,10 +134,11 @@ func TestMetrics(t *testing.T) {
 	assert.NotContains(t, text, `tidemark_server_gtid_gap_transactions{server="four:3306"}`)
 
 	m.Observe(ingest.Resize{Table: "shop.orders", Size: lake.Size{DataFiles: 1}})
-	m.Observe(ingest.Mark{Table: "shop.orders", Record: checkpoint.Record{State: checkpoint.StateSuspect}})
+	m.Observe(ingest.Mark{Table: "shop.orders", Record: checkpoint.Record{State: checkpoint.StateSuspect}, Size: lake.Size{DataFiles: 1, Bytes: 77}})
 	_, text = get(t, m, "/metrics")
 	assert.Contains(t, text, `tidemark_table_data_files{table="shop.orders"} 1`+"\n")
 	assert.Contains(t, text, `tidemark_table_checkpoint_age_seconds{table="shop.orders"} 0`+"\n")
+	assert.Contains(t, text, `tidemark_table_bytes{table="shop.orders"} 77`+"\n")
 	assert.Contains(t, text, `tidemark_table_state{state="suspect",table="shop.orders"} 1`+"\n")
 }
 

@@ -8,7 +8,7 @@ import (
 )
 
 // Bound is a place between the rows of a table, in the order of its primary key: before the row that has this key. It has a
-// text for each column of the key, in the key's order: numbers, dates and times as the server prints them, ENUM, SET and
+// text for each column of the key, or for the first ones only, and is then before all rows that have these; in the key's order: numbers, dates and times as the server prints them, ENUM, SET and
 // BIT as their number, and strings, with or without a character set, as their bytes in hexadecimal. So it is exact, goes
 // through JSON, and means the same on every server that has the table.
 //
@@ -68,7 +68,7 @@ func (t *Table) where(r Range) (string, error) {
 // compare is the condition that a row's key is not before, or is before, a bound. It is spelled out column by column: the
 // server does not look for (a, b) >= (1, 2) in an index.
 func (k *key) compare(literals []string, notBefore bool) string {
-	last := len(k.parts) - 1
+	last := len(literals) - 1
 	condition := ""
 	for i := last; i >= 0; i-- {
 		p := &k.parts[i]
@@ -174,7 +174,7 @@ func (t *Table) literals(b Bound) ([]string, error) {
 		return nil, nil
 	}
 	unfit := func(why string) error { return &BoundError{t.DB, t.Table, b, why} }
-	if len(b) != len(t.key.parts) {
+	if len(b) == 0 || len(b) > len(t.key.parts) {
 		return nil, unfit(fmt.Sprintf("the key has %d columns", len(t.key.parts)))
 	}
 	out := make([]string, len(b))

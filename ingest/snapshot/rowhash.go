@@ -1,18 +1,21 @@
 package snapshot
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"math"
+	"strings"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/zeebo/xxh3"
 )
 
-// rowHasher hashes the rows of batches. A value has one form whichever Arrow layout holds it, so that rows read from the
-// source and from the lake can be compared.
-type rowHasher struct {
+// Hasher hashes the rows of batches. A value has one form whichever Arrow layout holds it, so that rows read from the
+// source and from the lake can be compared: the columns may come in another order, among others, or in another Arrow type for
+// the same values. It is not safe for concurrent use.
+type Hasher struct {
 	columns []string // what is hashed, in this order
 	key     []int    // places of the key's columns among them
 
@@ -23,8 +26,10 @@ type rowHasher struct {
 	keyRow []byte
 }
 
-func newRowHasher(columns, key []string) (*rowHasher, error) {
-	h := &rowHasher{columns: columns, ends: make([]int, len(columns)+1)}
+// NewHasher hashes these columns. The key's columns must be among them. Order matters: hashes can be compared when both
+// hashers were given the same.
+func NewHasher(columns, key []string) (*Hasher, error) {
+	h := &Hasher{columns: columns, ends: make([]int, len(columns)+1)}
 	places := map[string]int{}
 	for i, name := range columns {
 		places[name] = i
@@ -39,18 +44,12 @@ func newRowHasher(columns, key []string) (*rowHasher, error) {
 	return h, nil
 }
 
-// each calls yield with the hashes of each row's key and of the whole row.
-func (h *rowHasher) each(batch arrow.RecordBatch, yield func(row int, key, all xxh3.Uint128) error) error {
-	if err := h.use(batch.Schema()); err != nil {
+// Each calls yield with the hashes of each row's key and of the whole row (xxh3, 128 bits). It fails when a column is
+// missing, or of a type that has no source type.
+func (h *Hasher) Each(batch arrow.RecordBatch, yield func(row int, key, all xxh3.Uint128) error) error {
+	writers, err := h.writers(batch)
+	if err != nil {
 		return err
-	}
-	writers := make([]func(dst []byte, row int) []byte, len(h.at))
-	for i, c := range h.at {
-		w, err := writerOf(batch.Column(c))
-		if err != nil {
-			return fmt.Errorf("column %q: %w", h.columns[i], err)
-		}
-		writers[i] = w
 	}
 	for row := range int(batch.NumRows()) {
 		out := h.row[:0]
@@ -70,8 +69,24 @@ func (h *rowHasher) each(batch arrow.RecordBatch, yield func(row int, key, all x
 	return nil
 }
 
+// writers returns for each column the function that appends a value of the batch.
+func (h *Hasher) writers(batch arrow.RecordBatch) ([]func(dst []byte, row int) []byte, error) {
+	if err := h.use(batch.Schema()); err != nil {
+		return nil, err
+	}
+	writers := make([]func(dst []byte, row int) []byte, len(h.at))
+	for i, c := range h.at {
+		w, err := writerOf(batch.Column(c))
+		if err != nil {
+			return nil, fmt.Errorf("column %q: %w", h.columns[i], err)
+		}
+		writers[i] = w
+	}
+	return writers, nil
+}
+
 // use finds the columns by name.
-func (h *rowHasher) use(schema *arrow.Schema) error {
+func (h *Hasher) use(schema *arrow.Schema) error {
 	if schema == h.schema {
 		return nil
 	}
@@ -87,13 +102,59 @@ func (h *rowHasher) use(schema *arrow.Schema) error {
 	return nil
 }
 
-// keyText renders the key of a row.
-func (h *rowHasher) keyText(batch arrow.RecordBatch, row int) []string {
-	out := make([]string, len(h.key))
-	for i, k := range h.key {
-		out[i] = batch.Column(h.at[k]).ValueStr(row)
+// Row is one row, taken out of its batch.
+type Row struct {
+	Key    []string // the values of the key's columns, as text
+	values [][]byte // of all columns, in the form that is hashed
+}
+
+// Size is about the memory it takes, in bytes.
+func (r Row) Size() int {
+	n := 24 * (len(r.Key) + len(r.values))
+	for _, k := range r.Key {
+		n += len(k)
 	}
-	return out
+	for _, v := range r.values {
+		n += len(v)
+	}
+	return n
+}
+
+// Row takes a row out of a batch that Each was given.
+func (h *Hasher) Row(batch arrow.RecordBatch, row int) (Row, error) {
+	writers, err := h.writers(batch)
+	if err != nil {
+		return Row{}, err
+	}
+	r := Row{Key: make([]string, len(h.key)), values: make([][]byte, len(writers))}
+	for i, k := range h.key {
+		r.Key[i] = strings.Clone(batch.Column(h.at[k]).ValueStr(row)) // of memory that is used again
+	}
+	for i, w := range writers {
+		r.values[i] = w(nil, row)
+	}
+	return r, nil
+}
+
+// SameKey reports whether two rows that this hasher, or one like it, took out have the same key.
+func (h *Hasher) SameKey(a, b Row) bool {
+	for _, k := range h.key {
+		if !bytes.Equal(a.values[k], b.values[k]) {
+			return false
+		}
+	}
+	return true
+}
+
+// Differing returns the names of the columns in which two rows differ.
+func (h *Hasher) Differing(a, b Row) []string {
+	var names []string
+	for i, name := range h.columns {
+		if !bytes.Equal(a.values[i], b.values[i]) {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // A value is written as a byte that says what it is, and its bytes; strings after their length. So no two rows have the

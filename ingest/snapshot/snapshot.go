@@ -2,12 +2,13 @@
 //
 // In comes a connection to any server of the list (Open) and the name of a table. Out come the table's definition in the
 // form that the binary log gives it (Definition, Describe), ranges of its primary key (Ranges), and the rows of a range as
-// Arrow batches (Reader). Beside it, Checksum and Comparison find out whether and where two tables differ, from their batches.
+// Arrow batches (Reader). Beside it, a Hasher makes rows of source and lake comparable.
 //
 // What must hold: a definition makes the same decode.Plan as the binary log's, and a row the same values. Ranges cover every
 // key there can be, each once. Nothing is held open or locked on the server between statements.
 //
 // conn.go        one connection, its session, its errors
+// reached.go     which transactions a read may have seen
 // definition.go  information_schema -> table map
 // columns.go     one column of information_schema -> type and metadata of the table map
 // labels.go      the labels of ENUM and SET columns
@@ -17,6 +18,4 @@
 // bound.go       a range's ends: text to keep, SQL to ask with
 // reader.go      range -> rows
 // rowhash.go     rows -> hashes, the same for rows of the source and of the lake
-// checksum.go    hashes -> sums: do two tables differ, and roughly where
-// compare.go     which keys differ
 package snapshot

@@ -35,6 +35,32 @@ func Describe(ctx context.Context, c *Conn, db, table string) (*Table, error) {
 	return &Table{DB: plan.DB, Table: plan.Table, Map: d.tm, Plan: plan, key: d.key}, nil
 }
 
+// Columns returns the names of the table's columns, and of those of its key.
+func (t *Table) Columns() (columns, key []string) {
+	for _, f := range t.Plan.Schema.Fields() {
+		columns = append(columns, f.Name)
+	}
+	for _, k := range t.Plan.Key {
+		key = append(key, columns[k])
+	}
+	return columns, key
+}
+
+// ByNumber reports whether the order of the rows is, first of all, that of the numbers in the first column of the key: whole
+// ones, in ascending order. Then a Bound of that column alone is a number, and means the same to those who do not know
+// the server's collations.
+func (t *Table) ByNumber() bool {
+	first := &t.key.parts[0]
+	if !t.key.whole() || first.descending {
+		return false
+	}
+	switch first.dataType {
+	case "tinyint", "smallint", "mediumint", "int", "bigint":
+		return true
+	}
+	return false
+}
+
 // ChangedError says that a table is not on the server what it was when it was described: it was altered, or removed, or
 // the server is behind.
 type ChangedError struct {

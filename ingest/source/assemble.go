@@ -18,15 +18,17 @@ type assembler struct {
 	tables      tables
 	xa          preparedXA
 
-	file string
-	high uint64 // what positions beyond 4 GiB lack
-	last uint32
+	file      string
+	high      uint64 // what positions beyond 4 GiB lack
+	last      uint32
+	fileBegun time.Time // when the server began the file, in whole seconds
 
 	open      *Transaction // nil between transactions
 	begun     bool         // BEGIN or XA START was seen
 	delivered bool         // a part of it was
 	inXA      bool
-	overflow  bool // an XA transaction outgrew the buffer: its rows are not kept
+	from      checkpoint.Place // before it
+	overflow  bool             // an XA transaction outgrew the buffer: its rows are not kept
 
 	// What transactions are made of is carved from these.
 	bytes  []byte
@@ -112,6 +114,7 @@ func (a *assembler) begin(e *event) error {
 
 func (a *assembler) start(g checkpoint.GTID, at time.Time) {
 	a.open = &Transaction{GTID: g, Time: at, First: true}
+	a.from = checkpoint.Place{File: a.file, Offset: a.high | uint64(a.last), Begun: a.fileBegun}
 	a.begun, a.delivered, a.inXA, a.overflow = false, false, false, false
 	a.carve()
 }

@@ -3,7 +3,6 @@ package source
 import (
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -60,7 +59,7 @@ func TestHiddenCascades(t *testing.T) {
 	assert.Equal(t, want, names(found), "SELECT on the tables is enough")
 
 	n := Inspector{Config: cfg, Filter: shop, Schema: true}
-	v := n.Inspect(t.Context(), checkpoint.Set{}, time.Time{})[0]
+	v := n.Inspect(t.Context(), checkpoint.Position{})[0]
 	assert.Equal(t, CanServe, v.Kind)
 	assert.Len(t, v.Details.Cascades, 3)
 	assert.Contains(t, v.Report(), "foreign key of_items of shop.items to shop.orders ON UPDATE CASCADE: its binary log does not show those changes (innodb_native_foreign_keys=ON)")

@@ -1,6 +1,7 @@
 package source
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -34,7 +35,7 @@ func Choose(ctx context.Context, cfg Config, states []State, position checkpoint
 func KnownTables(ctx context.Context, cfg Config, states []State, filter Filter) []TableName {
 	var open []State
 	for _, s := range states {
-		if s.Usable() && len(s.Applier)+len(s.Binlog) == 0 {
+		if s.Answers() && len(s.Applier)+len(s.Binlog) == 0 {
 			open = append(open, s)
 		}
 	}
@@ -97,6 +98,7 @@ func rankOf(s *State, missing uint64) int {
 // NoServerError says that no server of the list can serve a position now, and for each why.
 type NoServerError struct {
 	Position checkpoint.Set
+	From     checkpoint.Position // where the position is more than a GTID set
 	Verdicts []Verdict
 }
 
@@ -122,7 +124,9 @@ func (e *NoServerError) Exact() bool {
 // Error is a table for a person.
 func (e *NoServerError) Error() string {
 	var b strings.Builder
-	if e.Position.IsEmpty() {
+	if e.From.Anonymous {
+		fmt.Fprintf(&b, "no server of the list can go on from %s", e.From.Short())
+	} else if e.Position.IsEmpty() {
 		b.WriteString("no server of the list can be read from")
 	} else {
 		fmt.Fprintf(&b, "no server of the list can go on exactly from %s", e.Position.Short())
@@ -164,4 +168,30 @@ func (v *Verdict) label() string {
 		return fmt.Sprintf("%s (%s)", v.Kind, v.Fault)
 	}
 	return string(v.Kind)
+}
+
+// readable returns the servers that have all rows of the followed tables in their log, and nothing of their own, whatever
+// position is wanted; the best first.
+func readable(ctx context.Context, cfg Config, states []State, filter Filter) []State {
+	tables := KnownTables(ctx, cfg, states, filter)
+	errant := map[string]bool{}
+	servers := usable(states)
+	for i, set := range checkpoint.Errant(servers) {
+		errant[servers[i].Name] = !set.IsEmpty()
+	}
+	var good []State
+	for i := range states {
+		v := Verdict{Host: states[i].Host, Kind: CanServe, State: states[i]}
+		if judgeAccess(&v); v.Kind == CanServe {
+			judgeSettings(&v)
+		}
+		if v.Kind == CanServe {
+			judgeFilters(&v, states, i, filter, tables)
+		}
+		if v.Kind == CanServe && !errant[v.Host] {
+			good = append(good, states[i])
+		}
+	}
+	slices.SortStableFunc(good, func(a, b State) int { return cmp.Compare(rankOf(&a, 0), rankOf(&b, 0)) })
+	return good
 }

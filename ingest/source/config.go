@@ -47,6 +47,10 @@ type Config struct {
 	ReadTimeout     time.Duration // silence after which a server counts as stalled; default 3 heartbeats
 	ConnectTimeout  time.Duration // for connection and log-in, and again for all questions of a probe; default 2s
 
+	// FallbackInterval is how long before a position's time its place on another server is looked for, where transactions
+	// have no GTIDs. Default 60s.
+	FallbackInterval time.Duration
+
 	// Wanted says whether a table's rows are delivered; those of others are dropped as they come. It is asked once for
 	// each table definition in the log. Nil: all are.
 	Wanted func(db, table string) bool
@@ -56,6 +60,9 @@ type Config struct {
 
 	Logger *slog.Logger // default slog.Default()
 }
+
+// DefaultFallback is the default of Config.FallbackInterval.
+const DefaultFallback = time.Minute
 
 // ensureDefaults returns the configuration with what is zero filled in.
 func (c Config) ensureDefaults() Config {
@@ -77,6 +84,9 @@ func (c Config) ensureDefaults() Config {
 	}
 	if c.ConnectTimeout == 0 {
 		c.ConnectTimeout = 2 * time.Second
+	}
+	if c.FallbackInterval == 0 {
+		c.FallbackInterval = DefaultFallback
 	}
 	if c.Wanted == nil {
 		c.Wanted = func(string, string) bool { return true }
@@ -170,7 +180,7 @@ func ParseURL(text string) (Config, error) {
 		return Config{}, fmt.Errorf("source URL ends in the path /%s: databases and tables are chosen with --tables", path)
 	}
 	for h := range strings.SplitSeq(hosts, ",") {
-		addr, err := parseHost(strings.TrimSpace(h))
+		addr, err := ParseHost(strings.TrimSpace(h))
 		if err != nil {
 			return Config{}, fmt.Errorf("source URL: %w", err)
 		}
@@ -197,7 +207,8 @@ func ParseURL(text string) (Config, error) {
 	return Config{}, fmt.Errorf("source URL: tls=%s: expected off, preferred, required, verify-ca or verify-full", c.TLS)
 }
 
-func parseHost(text string) (string, error) {
+// ParseHost reads HOST:PORT; the port may be left out (3306), and an IPv6 address stands in brackets.
+func ParseHost(text string) (string, error) {
 	if text == "" {
 		return "", errors.New("a host is missing")
 	}

@@ -136,6 +136,7 @@ func Classify(err error) Kind {
 	var my *mysql.MyError
 	var bad *malformedError
 	var unknown *unknownEventError
+	var another *anotherFileError
 	switch {
 	case err == nil:
 		return KindNone
@@ -145,6 +146,8 @@ func Classify(err error) Kind {
 		return KindCanceled
 	case errors.As(err, &unknown):
 		return KindFatal
+	case errors.As(err, &another):
+		return KindDiverged
 	case errors.As(err, &my):
 		return classifyServer(my)
 	case errors.As(err, &bad), errors.Is(err, errChecksum):
@@ -198,7 +201,7 @@ func classifyServer(e *mysql.MyError) Kind {
 	switch {
 	case has("same server_uuid/server_id", "same server_uuid", "same server id"):
 		return KindCollision
-	case has("more gtids than"):
+	case has("more gtids than", "position > file size"):
 		return KindDiverged
 	case has("purged", "could not find first log file", "could not open log file", "could not find target log"):
 		return KindPurged

@@ -133,7 +133,7 @@ func TestHeadroomDisturbsNoStream(t *testing.T) {
 	n := Inspector{Config: cfg, Schema: true}
 	for i := range 3 {
 		p.Exec(t, fmt.Sprintf("INSERT INTO shop.orders VALUES (%d); FLUSH BINARY LOGS", i))
-		v := n.Inspect(t.Context(), set(early), time.Time{})[0]
+		v := n.Inspect(t.Context(), checkpoint.At(set(early)))[0]
 		assert.Equal(t, CanServe, v.Kind)
 		require.NotNil(t, v.Details.Headroom, strings.Join(v.Warnings, "; "))
 		assert.Equal(t, i+1, int(v.Details.Extra.Count()))

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"sync"
-	"time"
 
 	"github.com/tidemark/tidemark/checkpoint"
 )
@@ -31,24 +30,24 @@ type Details struct {
 	Hides    string    // why it does not show that
 }
 
-// Inspect probes all servers at once and judges them for a position. since is the time of its last transaction, zero
-// when unknown. What could not be looked at is among the verdict's warnings.
-func (n *Inspector) Inspect(ctx context.Context, position checkpoint.Set, since time.Time) []Verdict {
+// Inspect probes all servers at once and judges them for a position. What could not be looked at is among the verdict's warnings.
+func (n *Inspector) Inspect(ctx context.Context, position checkpoint.Position) []Verdict {
 	states := ProbeAll(ctx, n.Config)
-	verdicts := Judge(states, position, n.Filter, KnownTables(ctx, n.Config, states, n.Filter))
+	Locate(ctx, n.Config, states, position, n.Schema)
+	verdicts := JudgeAt(states, position, n.Filter, KnownTables(ctx, n.Config, states, n.Filter))
 	var wg sync.WaitGroup
 	for i := range verdicts {
 		if states[i].Err != nil {
 			continue
 		}
-		wg.Go(func() { n.look(ctx, states, i, &verdicts[i], position, since) })
+		wg.Go(func() { n.look(ctx, states, i, &verdicts[i], position) })
 	}
 	wg.Wait()
 	return verdicts
 }
 
-func (n *Inspector) look(ctx context.Context, states []State, i int, v *Verdict, position checkpoint.Set, since time.Time) {
-	s := states[i]
+func (n *Inspector) look(ctx context.Context, states []State, i int, v *Verdict, at checkpoint.Position) {
+	s, position := states[i], at.Set
 	d := &Details{Lacks: position.Subtract(s.Executed), Extra: s.Executed.Subtract(position), Gone: s.Purged.Subtract(position)}
 	v.Details = d
 	failed := func(what string, err error) {
@@ -56,12 +55,14 @@ func (n *Inspector) look(ctx context.Context, states []State, i int, v *Verdict,
 			v.Warnings = append(v.Warnings, fmt.Sprintf("could not look at %s: %s", what, reason(err)))
 		}
 	}
-	room, ok, err := n.rooms.Of(ctx, n.Config, s, position, since)
-	failed("how long it keeps what the lake lacks", err)
-	if err == nil && ok {
-		d.Headroom = &room
+	if !byFile(&s, at) {
+		room, ok, err := n.rooms.Of(ctx, n.Config, s, position, at.Time)
+		failed("how long it keeps what the lake lacks", err)
+		if err == nil && ok {
+			d.Headroom = &room
+		}
 	}
-	if !n.Schema || !s.Usable() {
+	if !n.Schema || !s.Answers() {
 		return
 	}
 	names, err := tablesOf(ctx, n.Config.ensureDefaults(), s.Host, n.Filter)

@@ -33,14 +33,27 @@ type Verdict struct {
 	Advice   string   // what to do; empty when there is nothing to do
 	Warnings []string // what may hurt later, or could not be looked at
 	Missing  checkpoint.Set
+	Meant    checkpoint.Set // Purged: the position that was probably meant; see checkpoint.Answer
 	Errant   checkpoint.Set // transactions that only this replica has
 	State    State
 	Details  *Details // nil unless an Inspector looked
 }
 
-// Judge says for every server whether it can serve position, and if not, why and what to do. tables are the followed
+// Judge says for every server whether it can serve a GTID set, and if not, why and what to do. tables are the followed
 // tables that are known to exist; without them, filters are judged by what they could hide.
 func Judge(states []State, position checkpoint.Set, filter Filter, tables []TableName) []Verdict {
+	verdicts := JudgeAt(states, checkpoint.At(position), filter, tables)
+	for i := range verdicts {
+		if v := &verdicts[i]; v.Kind == CanServe && !v.State.ByGTID() {
+			v.set(WrongSettings, enableGTIDs, "gtid_mode is %s, and only GTIDs carry a position from server to server", orNone(v.State.GTIDMode))
+		}
+	}
+	return verdicts
+}
+
+// JudgeAt is Judge for any position. Servers that are read by file and offset are judged by what Locate found.
+func JudgeAt(states []State, at checkpoint.Position, filter Filter, tables []TableName) []Verdict {
+	position := at.Set
 	verdicts := make([]Verdict, len(states))
 	var servers []checkpoint.Server
 	var index []int
@@ -50,7 +63,7 @@ func Judge(states []State, position checkpoint.Set, filter Filter, tables []Tabl
 		if judgeAccess(v); v.Kind == CanServe {
 			judgeSettings(v)
 		}
-		if states[i].Usable() {
+		if states[i].Answers() {
 			servers = append(servers, states[i].rules())
 			index = append(index, i)
 		}
@@ -62,7 +75,11 @@ func Judge(states []State, position checkpoint.Set, filter Filter, tables []Tabl
 		if v.Kind == CanServe {
 			judgeFilters(v, states, i, filter, tables)
 		}
-		if v.Kind == CanServe {
+		switch {
+		case v.Kind != CanServe:
+		case byFile(&states[i], at):
+			judgeWay(v, at, answer)
+		default:
 			judgePosition(v, answer, position)
 		}
 		if !errant[k].IsEmpty() {
@@ -115,20 +132,15 @@ func accessAdvice(k Kind) string {
 	return ""
 }
 
+const enableGTIDs = "set enforce_gtid_consistency=ON, then gtid_mode to OFF_PERMISSIVE, ON_PERMISSIVE and ON, on every server in turn"
+
 // judgeSettings looks at whether the server's binary log has all rows, whole.
 func judgeSettings(v *Verdict) {
 	s := &v.State
 	const restart = "; connections that are open keep the old setting until they reconnect"
 	switch {
-	case strings.Contains(strings.ToLower(s.Version), "mariadb"):
+	case s.mariaDB():
 		v.set(WrongSettings, "use a MySQL server", "it is MariaDB %s, whose GTIDs are of another kind", s.Version)
-	case s.GTIDMode == "ON_PERMISSIVE":
-		// A server refuses a dump by GTIDs in this mode, although every new transaction has one.
-		v.set(WrongSettings, "once Ongoing_anonymous_transaction_count is 0 on every server and replicas have caught up, SET PERSIST gtid_mode=ON on every server",
-			"gtid_mode is ON_PERMISSIVE: it sends its log by GTIDs only when it is ON")
-	case s.GTIDMode != "ON":
-		v.set(WrongSettings, "set enforce_gtid_consistency=ON, then gtid_mode to OFF_PERMISSIVE, ON_PERMISSIVE and ON, on every server in turn",
-			"gtid_mode is %s, and only GTIDs carry a position from server to server", orNone(s.GTIDMode))
 	case !s.LogBin:
 		v.set(WrongSettings, "start it with --log-bin", "it writes no binary log")
 	case s.Format != "" && !strings.EqualFold(s.Format, "ROW"):
@@ -139,6 +151,9 @@ func judgeSettings(v *Verdict) {
 		v.set(WrongSettings, "restart it with log_replica_updates=ON (log_slave_updates before 8.0.26)", "log_replica_updates is OFF: its log lacks what it replicates")
 	case s.ServerID == 0:
 		v.set(WrongSettings, "SET PERSIST server_id to a number of its own", "server_id is 0: it serves no replicas")
+	}
+	if !s.ByGTID() {
+		v.Warnings = append(v.Warnings, "gtid_mode is "+orNone(s.GTIDMode)+": should this server be lost, the place on another is found by time. With GTIDs it would be exact: "+enableGTIDs)
 	}
 	if !s.LogReplica && s.Role == checkpoint.RoleUnknown {
 		v.Warnings = append(v.Warnings, "log_replica_updates is OFF: were it a replica, its log would lack what it replicates")
@@ -230,9 +245,11 @@ func judgePosition(v *Verdict, a checkpoint.Answer, position checkpoint.Set) {
 			advice = "use " + strings.Join(a.Holders, " or ") + ", which still has them"
 		}
 		if !a.Meant.IsEmpty() {
-			advice = "a position means everything before it; if what lies before was read too, the set meant is " + a.Meant.Short() + ": give that to --start"
+			v.Meant = a.Meant
+			advice = fmt.Sprintf("a position means everything before it, and this one leaves out what lies before its first transaction. The set that was probably meant, if that was read too, is %[1]s: "+
+				"start new tables with --start 'gtid:%[1]s'; for tables that have a checkpoint, tidemark checkpoint set --gtid '%[1]s' --reason '...'", a.Meant)
 		}
-		v.set(Purged, advice, "it has purged %s that the position lacks: %s", count, a.Missing.Short())
+		v.set(Purged, advice, "it has purged %s that the position lacks: %s", count, inFull(a.Missing))
 	case checkpoint.Diverged:
 		why := "which it can no longer get"
 		if a.Own {
@@ -244,6 +261,15 @@ func judgePosition(v *Verdict, a checkpoint.Answer, position checkpoint.Set) {
 		}
 		v.set(Diverged, advice, "it lacks %s of the position, %s: %s%s", count, why, a.Missing.Short(), held(a.Holders, "; committed on"))
 	}
+}
+
+// inFull names every interval of a set, unless there are very many.
+func inFull(s checkpoint.Set) string {
+	const most = 2000
+	if text := s.String(); len(text) <= most {
+		return text
+	}
+	return s.Short()
 }
 
 func held(names []string, intro string) string {

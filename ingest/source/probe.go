@@ -24,6 +24,7 @@ type State struct {
 	ServerID   uint32
 	GTIDMode   string // "ON", "OFF", "ON_PERMISSIVE", "OFF_PERMISSIVE"; empty where there are no GTIDs
 	Executed   checkpoint.Set
+	Owned      checkpoint.Set // transactions being committed when Executed was asked for
 	Purged     checkpoint.Set
 	LogBin     bool
 	Format     string // binlog_format
@@ -37,22 +38,35 @@ type State struct {
 	FilesLimit int           // binary log files it keeps, likewise
 	MayDump    error         // why the user may not read the binary log, nil when it may
 
+	End checkpoint.Place // where its log ends, looked at after gtid_mode; zero when the user may not see it
+
 	// HidesCascades says why changes made by the actions of foreign keys do not reach the server's binary log; empty when
 	// they do.
 	HidesCascades string
 
 	Replication
 	NotSeen []string // what could not be looked at, and what that takes
+
+	way *way // where to read a position on, by file and offset; nil when that was not looked for
 }
 
 // Usable reports whether the server answered and has GTIDs.
 func (s State) Usable() bool { return s.Err == nil && s.GTIDMode != "" && s.GTIDMode != "OFF" }
 
+// ByGTID reports whether the server looks for a GTID set in its log: others know GTIDs at most, and are read by file and
+// offset. (They refuse with "cannot start in AUTO_POSITION mode", ON_PERMISSIVE too.)
+func (s State) ByGTID() bool { return s.Err == nil && s.GTIDMode == "ON" }
+
+// Answers reports whether the server answered and is a MySQL server.
+func (s State) Answers() bool { return s.Err == nil && !s.mariaDB() }
+
+func (s State) mariaDB() bool { return strings.Contains(strings.ToLower(s.Version), "mariadb") }
+
 // UUIDString returns the server's UUID as MySQL prints it.
 func (s State) UUIDString() string { return checkpoint.FormatUUID(s.UUID) }
 
 func (s State) rules() checkpoint.Server {
-	return checkpoint.Server{Name: s.Host, UUID: s.UUID, Executed: s.Executed, Purged: s.Purged, Role: s.Role, Sources: s.Sources}
+	return checkpoint.Server{Name: s.Host, UUID: s.UUID, Executed: s.Executed, Owned: s.Owned, Purged: s.Purged, Role: s.Role, Sources: s.Sources}
 }
 
 // ProbeAll probes all servers of the list at once. It takes no longer than the slowest may: about two ConnectTimeouts.
@@ -108,10 +122,10 @@ func (s *State) ask(c *session) error {
 	} else if ok {
 		s.Version = v
 	}
-	if strings.Contains(strings.ToLower(s.Version), "mariadb") {
+	if s.mariaDB() {
 		return nil // its GTIDs are another thing; Judge says so
 	}
-	var executed, purged, uuid, id string
+	var owned, executed, purged, uuid, id string
 	for _, q := range []struct {
 		to    *string
 		names []string
@@ -163,12 +177,16 @@ func (s *State) ask(c *session) error {
 	if err := s.Replication.ask(c, s); err != nil {
 		return err
 	}
-	// Both sets in one statement, and last: they are the answer that ages fastest.
-	row, absent, err := c.lookup("SELECT @@global.gtid_executed, @@global.gtid_purged")
+	// All sets in one statement, and last: they are the answer that ages fastest. A transaction passes from owned to
+	// executed in one step, so asked for in this order it is in one of the two.
+	row, absent, err := c.lookup("SELECT @@global.gtid_owned, @@global.gtid_executed, @@global.gtid_purged")
 	if err != nil || absent {
 		return err
 	}
-	executed, purged = row[0], row[1]
+	owned, executed, purged = row[0], row[1], row[2]
+	if s.Owned, err = checkpoint.ParseOwned(owned); err != nil {
+		return fmt.Errorf("gtid_owned: %w", err)
+	}
 	if s.Executed, err = checkpoint.ParseSet(executed); err != nil {
 		return fmt.Errorf("gtid_executed: %w", err)
 	}
@@ -232,7 +250,7 @@ func Tables(ctx context.Context, cfg Config, states []State, filter Filter) ([]T
 	last := error(&NoServerError{Verdicts: Judge(states, checkpoint.Set{}, filter, nil)})
 	for _, primary := range []bool{true, false} {
 		for i := range states {
-			if !states[i].Usable() || (states[i].Role == checkpoint.RolePrimary) != primary {
+			if !states[i].Answers() || (states[i].Role == checkpoint.RolePrimary) != primary {
 				continue
 			}
 			names, err := tablesOf(ctx, cfg, states[i].Host, filter)

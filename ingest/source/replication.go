@@ -53,6 +53,9 @@ func (r *Replication) ask(c *session, s *State) error {
 		return err
 	}
 	for _, row := range logs {
+		if n, err := strconv.ParseUint(row["Position"], 10, 64); err == nil {
+			s.End = checkpoint.Place{Server: s.UUID, File: row["File"], Offset: n}
+		}
 		r.Binlog = appendRule(r.Binlog, "binlog-do-db", row["Binlog_Do_DB"])
 		r.Binlog = appendRule(r.Binlog, "binlog-ignore-db", row["Binlog_Ignore_DB"])
 	}

@@ -8,7 +8,7 @@ import (
 // MarshalJSON writes the verdict for machines. Times are seconds; sets are MySQL's text.
 func (v Verdict) MarshalJSON() ([]byte, error) {
 	out := report{
-		Host: v.Host, Verdict: v.Kind, Fault: v.Fault, Reason: v.Reason, Advice: v.Advice, Warnings: v.Warnings, Missing: v.Missing.String(), Errant: v.Errant.String(),
+		Host: v.Host, Verdict: v.Kind, Fault: v.Fault, Reason: v.Reason, Advice: v.Advice, Warnings: v.Warnings, Missing: v.Missing.String(), Meant: v.Meant.String(), Errant: v.Errant.String(),
 	}
 	if s := v.State; s.Err == nil {
 		out.Version, out.UUID, out.Role, out.ReadOnly = s.Version, s.UUIDString(), s.Role.String(), s.ReadOnly
@@ -53,6 +53,7 @@ type report struct {
 	Advice     string            `json:"advice,omitempty"`
 	Warnings   []string          `json:"warnings,omitempty"`
 	Missing    string            `json:"missing,omitempty"`
+	Meant      string            `json:"meant,omitempty"` // purged: the position that was probably meant
 	Errant     string            `json:"errant,omitempty"`
 	Version    string            `json:"version,omitempty"`
 	UUID       string            `json:"server_uuid,omitempty"`

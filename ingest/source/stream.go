@@ -6,6 +6,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
+	"math"
 	"sync/atomic"
 	"time"
 
@@ -25,6 +27,9 @@ type Stream struct {
 	packets  *packets
 	checksum bool // events end in one
 	inside   payload
+	request  request
+	previous checkpoint.Set // at the head of the file, when only that one is read
+	past     uint64         // of the file asked for: what ends here or before is left out
 	assembler
 
 	closed atomic.Bool
@@ -44,37 +49,12 @@ type Heartbeat struct {
 const firstPacket = 30 * time.Second
 
 // writeTimeout is how long the server waits for us to take what it sends, in seconds: a commit to a slow lake must not
-// cost the connection. An abandoned connection does no harm: the next one with our UUID ends it.
+// cost the connection. An abandoned connection does no harm: the next one with our UUID ends it, or, where it is stuck
+// in a write to a process that hangs, this time does.
 const writeTimeout = 3600
 
-// Dial asks a server for everything that is not in from. It returns when the server has begun to send, so that its
-// refusal (purged, diverged) is Dial's error. ctx is for the dialling only. Errors are *Error.
-func Dial(ctx context.Context, cfg Config, host string, from checkpoint.Set) (*Stream, error) {
-	cfg = cfg.ensureDefaults()
-	c, err := cfg.connect(ctx, host)
-	if err != nil {
-		return nil, err
-	}
-	s := &Stream{host: host, session: c}
-	s.maxBuffered, s.tables.wanted = cfg.MaxBuffered, cfg.Wanted
-	stop := context.AfterFunc(ctx, c.close)
-	err = s.begin(ctx, cfg, from)
-	if !stop() && err == nil {
-		err = context.Cause(ctx)
-	}
-	if err != nil {
-		c.close()
-		kind := Classify(err)
-		if ctx.Err() != nil {
-			kind, err = KindCanceled, context.Cause(ctx)
-		}
-		return nil, &Error{Kind: kind, Host: host, Op: "start the binary log dump", Err: err}
-	}
-	return s, nil
-}
-
 // begin tells the server who we are and what we want.
-func (s *Stream) begin(ctx context.Context, cfg Config, from checkpoint.Set) error {
+func (s *Stream) begin(ctx context.Context, cfg Config) error {
 	c := s.session
 	if err := c.raw.SetDeadline(time.Now().Add(cfg.ConnectTimeout)); err != nil {
 		return err
@@ -83,7 +63,7 @@ func (s *Stream) begin(ctx context.Context, cfg Config, from checkpoint.Set) err
 	// setting, else its first event, which comes before the format is described, could not be read.
 	set := fmt.Sprintf("SET @source_binlog_checksum=@@global.binlog_checksum, @master_binlog_checksum=@@global.binlog_checksum, "+
 		"@source_heartbeat_period=%[1]d, @master_heartbeat_period=%[1]d, @replica_uuid='%[2]s', @slave_uuid='%[2]s', @@session.net_write_timeout=%[3]d",
-		cfg.HeartbeatPeriod.Nanoseconds(), cfg.ReplicaUUID(), writeTimeout)
+		cfg.HeartbeatPeriod.Nanoseconds(), s.request.identity, writeTimeout)
 	if _, err := c.Execute(set); err != nil {
 		return fmt.Errorf("set up the session: %w", err)
 	}
@@ -108,7 +88,7 @@ func (s *Stream) begin(ctx context.Context, cfg Config, from checkpoint.Set) err
 	if err := register(c, s.serverID); err != nil {
 		return fmt.Errorf("register as a replica: %w", err)
 	}
-	if err := requestDump(c, s.serverID, from); err != nil {
+	if err := s.request.send(c, s.serverID); err != nil {
 		return err
 	}
 	if err := c.raw.SetDeadline(time.Time{}); err != nil {
@@ -116,12 +96,22 @@ func (s *Stream) begin(ctx context.Context, cfg Config, from checkpoint.Set) err
 	}
 	// From here on we read ourselves. The library's buffer is empty: the server says nothing without being asked.
 	s.packets = newPackets(ctx, c.Conn.Conn.Conn, c.close, max(firstPacket, cfg.ReadTimeout))
-	e, raw, err := s.event()
-	if err != nil {
-		return err
-	}
-	if _, err := s.control(&e, raw); err != nil {
-		return err
+	// The first event names the file; after it comes the file's own head, wherever the stream begins.
+	for named := false; ; {
+		e, raw, err := s.event()
+		if err != nil {
+			return err
+		}
+		if _, err := s.control(&e, raw); err != nil {
+			return err
+		}
+		described := e.kind == replication.FORMAT_DESCRIPTION_EVENT
+		if described && s.request.offset > math.MaxUint32 {
+			s.past = s.request.offset
+		}
+		if named = named || e.kind == replication.ROTATE_EVENT; described || named && s.request.from != nil {
+			break
+		}
 	}
 	s.packets.timeout = cfg.ReadTimeout
 	return nil
@@ -144,26 +134,14 @@ func register(c *session, serverID uint32) error {
 	return err
 }
 
-// requestDump sends COM_BINLOG_DUMP_GTID.
-// https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_com_binlog_dump_gtid.html
-func requestDump(c *session, serverID uint32, from checkpoint.Set) error {
-	set := from.Encode()
-	b := []byte{0, 0, 0, 0, mysql.COM_BINLOG_DUMP_GTID}
-	b = binary.LittleEndian.AppendUint16(b, replication.BINLOG_THROUGH_GTID)
-	b = binary.LittleEndian.AppendUint32(b, serverID)
-	b = binary.LittleEndian.AppendUint32(b, 0) // no file name
-	b = binary.LittleEndian.AppendUint64(b, 4) // position, ignored
-	b = binary.LittleEndian.AppendUint32(b, uint32(len(set)))
-	b = append(b, set...)
-	c.ResetSequence()
-	return c.WritePacket(b)
-}
-
 // Server returns the address of the server.
 func (s *Stream) Server() string { return s.host }
 
 // ServerUUID returns the UUID of the server, as MySQL prints it.
 func (s *Stream) ServerUUID() string { return checkpoint.FormatUUID(s.uuid) }
+
+// UUID returns the UUID of the server.
+func (s *Stream) UUID() [16]byte { return s.uuid }
 
 // ServerID returns the replica server id that this connection drew.
 func (s *Stream) ServerID() uint32 { return s.serverID }
@@ -177,6 +155,21 @@ func (s *Stream) Heartbeat() Heartbeat { return s.heard }
 // Pending returns the GTIDs that are held back: XA transactions that are prepared and neither committed nor rolled
 // back. The server counts them as executed. Like Next it is for the goroutine that reads.
 func (s *Stream) Pending() checkpoint.Set { return s.xa.pending() }
+
+// Place returns the place in the server's log before which everything was delivered: past the last transaction, or, when XA
+// transactions without a GTID are prepared and not decided yet, before the first of them (held), so that a stream from
+// there sees it again. It is zero inside a transaction. Like Next it is for the goroutine that reads.
+func (s *Stream) Place() (p checkpoint.Place, held bool) {
+	if s.open != nil {
+		return p, false
+	}
+	p = checkpoint.Place{Server: s.uuid, File: s.file, Offset: s.high | uint64(s.last), Begun: s.fileBegun}
+	if h := s.xa.first(); !h.IsZero() {
+		p.File, p.Offset, p.Begun = h.File, h.Offset, h.Begun
+		held = true
+	}
+	return p, held
+}
 
 // Next returns the next transaction, or the next part of a large one. It returns nil without an error on a heartbeat: the server is alive and
 // has sent all it has. When ctx ends while Next waits, so does the stream.
@@ -225,33 +218,48 @@ func (s *Stream) Close() {
 
 func (s *Stream) next() (*Transaction, error) {
 	for {
-		var t *Transaction
-		var err error
-		if s.inside.active {
-			var e event
-			var ok bool
-			if e, ok, err = s.inside.next(); err == nil && ok {
-				t, err = s.take(&e)
-			}
-		} else {
-			var e event
-			var raw []byte
-			if e, raw, err = s.event(); err != nil {
-				return nil, err
-			}
-			var control bool
-			if control, err = s.control(&e, raw); err == nil && !control {
-				t, err = s.take(&e)
-			}
-			if err == nil && isHeartbeat(e.kind) {
-				return nil, nil
-			}
-		}
-		if err != nil || t != nil {
-			return t, err
+		t, e, err := s.step()
+		switch {
+		case err != nil:
+			return nil, err
+		case t != nil && t.File == s.request.file && t.Position <= s.past:
+		case t != nil:
+			return t, nil
+		case isHeartbeat(e.kind):
+			return nil, nil
 		}
 	}
 }
+
+// step reads one event, which may complete a transaction.
+func (s *Stream) step() (t *Transaction, e event, err error) {
+	if s.inside.active {
+		var ok bool
+		switch e, ok, err = s.inside.next(); {
+		case err != nil:
+		case ok:
+			t, err = s.take(&e)
+		default:
+			e.position = s.inside.end
+		}
+		return t, e, err
+	}
+	var raw []byte
+	if e, raw, err = s.event(); err != nil {
+		return nil, e, err
+	}
+	control, err := s.control(&e, raw)
+	if err == nil && !control {
+		t, err = s.take(&e)
+	}
+	if e.kind != replication.ROTATE_EVENT { // its own file is behind us
+		s.at(&e)
+	}
+	return t, e, err
+}
+
+// between reports whether the log is between two transactions after what was read.
+func (s *Stream) between() bool { return s.open == nil && !s.inside.active }
 
 func isHeartbeat(k replication.EventType) bool {
 	return k == replication.HEARTBEAT_EVENT || k == replication.HEARTBEAT_LOG_EVENT_V2
@@ -271,6 +279,9 @@ func (s *Stream) event() (e event, raw []byte, err error) {
 	case mysql.ERR_HEADER:
 		return event{}, nil, s.session.HandleErrorPacket(bytes.Clone(payload))
 	case mysql.EOF_HEADER:
+		if s.request.only {
+			return event{}, nil, io.EOF
+		}
 		return event{}, nil, mysql.NewError(1053, "the server ended the binary log dump")
 	default:
 		return event{}, nil, malformedf("a packet begins with %#x", payload[0])
@@ -292,16 +303,35 @@ func (s *Stream) control(e *event, raw []byte) (bool, error) {
 	switch e.kind {
 	case replication.ROTATE_EVENT:
 		file, position, err := rotateOf(e.body)
-		if err == nil {
-			s.newFile(file, position)
+		switch {
+		case err != nil:
+			return true, err
+		case s.request.only && file != s.request.file:
+			return true, io.EOF
 		}
-		return true, err
+		s.newFile(file, position)
+		return true, nil
 	case replication.FORMAT_DESCRIPTION_EVENT:
 		// A transaction does not reach from one file into the next: an open one has lost its end in a crash.
 		if err := s.drop("the server's log file ends without its end"); err != nil {
 			return true, err
 		}
+		// Sent again for a stream that begins further on, it keeps its time: that of the file's beginning.
+		s.fileBegun = time.Unix(int64(e.time), 0).UTC()
+		if r := &s.request; !r.begun.IsZero() && r.file == s.file && !r.begun.Equal(s.fileBegun) {
+			return true, &anotherFileError{s.file, r.begun, s.fileBegun}
+		}
 		return true, s.tables.reset(raw)
+	case replication.PREVIOUS_GTIDS_EVENT:
+		if !s.request.only {
+			return true, nil
+		}
+		set, err := mysql.DecodeMysqlGTIDSet(e.body)
+		if err != nil {
+			return true, malformedf("previous GTIDs event: %v", err)
+		}
+		s.previous, err = checkpoint.ParseSet(set.String())
+		return true, err
 	case replication.HEARTBEAT_EVENT, replication.HEARTBEAT_LOG_EVENT_V2:
 		s.heard = Heartbeat{At: time.Now(), File: s.file, Position: s.at(e)}
 		return true, nil

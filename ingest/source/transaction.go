@@ -23,6 +23,14 @@ type Transaction struct {
 	Position    uint64    // where it ends there
 }
 
+// Name is the transaction's GTID, as text.
+func (t *Transaction) Name() string {
+	if t.Anonymous {
+		return "without a GTID"
+	}
+	return t.GTID.String()
+}
+
 // Event is one of Rows, Query and Other; the two others are nil.
 type Event struct {
 	Rows  *Rows

@@ -100,7 +100,7 @@ func TestVersions(t *testing.T) {
 	base := func(more map[string]string) map[string]string {
 		v := map[string]string{
 			"server_uuid": someUUID, "server_id": "7", "gtid_mode": "ON", "binlog_format": "ROW", "binlog_row_image": "FULL", "log_bin": "1", "read_only": "0",
-			"gtid_executed": someUUID + ":1-9", "gtid_purged": someUUID + ":1-2",
+			"gtid_owned": "", "gtid_executed": someUUID + ":1-9", "gtid_purged": someUUID + ":1-2",
 		}
 		for name, value := range more {
 			v[name] = value

@@ -15,7 +15,8 @@ import (
 // then, as a gap; after a restart the server sends it again.
 type preparedXA struct {
 	held map[string]*Transaction
-	size int // of what is held
+	from map[string]checkpoint.Place // before each held one that has no GTID
+	size int                         // of what is held
 }
 
 // Pending returns the GTIDs of XA transactions that were prepared and are not decided yet: the stream has passed them, and
@@ -28,6 +29,16 @@ func (p *preparedXA) pending() checkpoint.Set {
 		}
 	}
 	return s
+}
+
+// first returns the place before the first transaction that is held and has no GTID.
+func (p *preparedXA) first() (first checkpoint.Place) {
+	for _, at := range p.from {
+		if first.IsZero() || at.Compare(first) < 0 {
+			first = at
+		}
+	}
+	return first
 }
 
 // takeXA reads XA START, END, COMMIT and ROLLBACK, which are logged as statements. (serialize_xid in sql/xa.h)
@@ -50,6 +61,7 @@ func (a *assembler) takeXA(e *event, rest string) (*Transaction, error) {
 			return a.finish(e), nil
 		}
 		delete(a.xa.held, id)
+		delete(a.xa.from, id)
 		a.xa.size -= t.Size
 		if word == "COMMIT" {
 			a.open.Events, a.open.Size = t.Events, t.Size
@@ -93,10 +105,13 @@ func (a *assembler) takePrepare(e *event) (*Transaction, error) {
 		a.giveUpRows("an XA transaction too large to be held until its commit")
 	}
 	if a.xa.held == nil {
-		a.xa.held = map[string]*Transaction{}
+		a.xa.held, a.xa.from = map[string]*Transaction{}, map[string]checkpoint.Place{}
 	}
 	t := a.finish(e)
 	a.xa.held[id] = t
+	if t.Anonymous {
+		a.xa.from[id] = a.from
+	}
 	a.xa.size += t.Size
 	return nil, nil
 }

@@ -1,12 +1,14 @@
 // Command bench measures what tidemark is judged by, in one run, on servers of its own: how fast it catches up with a
 // history of row changes in MinIO, and the limits next to it on the same machine at the same time: the raw network dump,
-// decoding alone, Parquet encoding alone. Then it makes several hundred small commits to show that their cost stays flat.
+// decoding alone, Parquet encoding alone. Then how fast verify compares the outcome with the source, and several hundred small
+// commits to show that their cost stays flat.
 //
 // Absolute figures of a shared machine mean little: the ratios are what to keep.
 package main
 
 import (
 	"context"
+	"encoding/json"
 	"flag"
 	"fmt"
 	"os"
@@ -26,6 +28,7 @@ import (
 	"github.com/tidemark/tidemark/ingest"
 	"github.com/tidemark/tidemark/ingest/decode"
 	"github.com/tidemark/tidemark/ingest/source"
+	"github.com/tidemark/tidemark/ingest/verify"
 	"github.com/tidemark/tidemark/internal/testenv/server"
 	"github.com/tidemark/tidemark/internal/testenv/toolbox"
 	"github.com/tidemark/tidemark/lake"
@@ -108,11 +111,11 @@ func (b *bench) run(ctx context.Context, inserts, changes, commits int) error {
 		return err
 	}
 	decoding.print("decoding alone, network included", total)
-	encoding, rows, err := b.encode(ctx)
+	encoding, encoded, err := b.encode(ctx)
 	if err != nil {
 		return err
 	}
-	encoding.print("Parquet encoding alone", rows)
+	encoding.print("Parquet encoding alone", encoded)
 	catchUp, err := b.catchUp(ctx)
 	if err != nil {
 		return err
@@ -121,6 +124,12 @@ func (b *bench) run(ctx context.Context, inserts, changes, commits int) error {
 	fmt.Printf("  peak memory %.0f MiB; CPU: %.2f of raw dump + decoding + encoding\n", float64(catchUp.peak)/(1<<20), catchUp.cpu.Seconds()/(decoding.cpu.Seconds()+encoding.cpu.Seconds()))
 	perCPU := float64(total) / catchUp.cpu.Seconds()
 	fmt.Printf("  against the best open peers, per CPU second: %.1f times 34,000, %.1f times 24,000\n\n", perCPU/34_000, perCPU/24_000)
+	rows, verifying, err := b.verify(ctx)
+	if err != nil {
+		return err
+	}
+	verifying.print("verify, both sides read", rows)
+	fmt.Printf("  peak memory %.0f MiB\n\n", float64(verifying.peak)/(1<<20))
 	if err := b.smallCommits(ctx, commits); err != nil {
 		return err
 	}
@@ -323,6 +332,34 @@ func (b *bench) catchUp(ctx context.Context) (cost, error) {
 	}
 	usage := cmd.ProcessState.SysUsage().(*syscall.Rusage)
 	return cost{wall: time.Since(began), cpu: cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime(), peak: usage.Maxrss << 10}, nil
+}
+
+// verify runs the program itself to compare the lake with the source.
+func (b *bench) verify(ctx context.Context) (rows int, c cost, err error) {
+	root, err := toolbox.ModuleRoot()
+	if err != nil {
+		return 0, c, err
+	}
+	cmd := exec.CommandContext(ctx, filepath.Join(root, "bin", "tidemark"), "verify", "--source", "mysql://"+server.User+"@"+b.mysql.Addr()+"/", "--lake", "s3://bench/lake",
+		"--s3-endpoint", b.minio.Endpoint, "--tables", "bench.*", "--parallel", "2", "--json")
+	cmd.Env = append(os.Environ(), "TIDEMARK_SOURCE_PASSWORD="+server.Password)
+	cmd.Stderr = os.Stderr
+	began := time.Now()
+	out, err := cmd.Output()
+	if err != nil {
+		return 0, c, fmt.Errorf("tidemark verify: %w\n%s", err, out)
+	}
+	c.wall = time.Since(began)
+	var report verify.Report
+	if err := json.Unmarshal(out, &report); err != nil {
+		return 0, c, err
+	}
+	for _, t := range report.Tables {
+		rows += int(t.Rows)
+	}
+	usage := cmd.ProcessState.SysUsage().(*syscall.Rusage)
+	c.cpu, c.peak = cmd.ProcessState.UserTime()+cmd.ProcessState.SystemTime(), usage.Maxrss<<10
+	return rows, c, nil
 }
 
 // smallCommits makes n commits of one update each to a table of its own and compares early with late ones.

@@ -1,6 +1,8 @@
 package e2e
 
 import (
+	"encoding/json"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -16,10 +18,10 @@ INSERT INTO app.parent VALUES (1), (2); INSERT INTO app.child VALUES (10, 1), (2
 func TestCascades(t *testing.T) {
 	s := testenv.MySQL(t, testenv.Args("--innodb-native-foreign-keys=ON"))
 	s.Exec(t, schema, cascading)
-	says := []string{"app.child", "child_of_parent", "ON DELETE CASCADE", "innodb_native_foreign_keys", "--cascades ignore"}
+	texts := []string{"app.child", "child_of_parent", "ON DELETE CASCADE", "innodb_native_foreign_keys", "--cascades ignore"}
 	lake := localLake(t)
 	for range 2 {
-		ends(t, startIngest(t, lake, testenv.URL(s), "--until", "caught-up"), 1, says...)
+		ends(t, startIngest(t, lake, testenv.URL(s), "--until", "caught-up"), 1, texts...)
 		equal(t, s, lake.byDuckDB(t))
 		if got := lake.checkpoints(t); got["child"].Table != "" || got["parent"].Table == "" {
 			t.Errorf("the lake has %v, want the parent and not the child", got)
@@ -29,10 +31,23 @@ func TestCascades(t *testing.T) {
 	if code != 0 {
 		t.Errorf("doctor: exit code %d\n%s", code, log)
 	}
-	for _, want := range says {
+	for _, want := range texts {
 		if !strings.Contains(out, want) {
 			t.Errorf("doctor does not say %q:\n%s", want, out)
 		}
+	}
+	says(t, out, `  cascades    foreign key child_of_parent of app\.child to app\.parent ON DELETE CASCADE: its binary log does not show those changes \(innodb_native_foreign_keys=ON\); .*`)
+	code, out, log = run(t, nil, append([]string{"doctor", "--json", "--source", testenv.URL(s), "--tables", "app.*"}, lake.args...)...)
+	var list []struct {
+		Hides    string           `json:"hides_cascades"`
+		Cascades []map[string]any `json:"hidden_cascades"`
+	}
+	if err := json.Unmarshal([]byte(out), &list); err != nil || code != 0 || len(list) != 1 || len(list[0].Cascades) != 1 {
+		t.Fatalf("doctor --json: exit code %d, %v\n%s%s", code, err, out, log)
+	}
+	want := map[string]any{"name": "child_of_parent", "child": "app.child", "parent": "app.parent", "on_update": "NO ACTION", "on_delete": "CASCADE"}
+	if c := list[0]; c.Hides != "innodb_native_foreign_keys=ON" || !reflect.DeepEqual(c.Cascades[0], want) {
+		t.Errorf("doctor --json: %+v", c)
 	}
 
 	ignored := localLake(t)

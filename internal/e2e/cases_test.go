@@ -52,7 +52,7 @@ func TestForeignCommits(t *testing.T) {
 			s := testenv.MySQL(t)
 			s.Exec(t, schema)
 			lake := make(t)
-			p := startIngest(t, lake, testenv.URL(s))
+			p := startIngest(t, lake, testenv.URL(s), "--serve", "127.0.0.1:0")
 			p.waitForLog("committed")
 			rest := lake.serve(t)
 			trino := testenv.Trino(t)
@@ -71,6 +71,8 @@ result = True`, rest, settings))
 			until(t, "the update is committed on top", func() (bool, string) {
 				return lake.checkpoints(t)["hot"].Checkpoint.GTIDSet == want, p.text()
 			})
+			p.waitForMetric(p.served(), `tidemark_table_foreign_commits_total{rows="changed",table="app.hot"}`, is(1))
+			p.waitForMetric(p.served(), `tidemark_table_rows{table="app.hot"}`, is(4))
 			p.stop()
 			got := fmt.Sprint(lake.byDuckDB(t)(t, "hot", "SELECT id, n FROM %s WHERE id IN (1, 1000) ORDER BY id"))
 			if got != "[[1 500] [1000 1000]]" {

@@ -3,7 +3,6 @@ package e2e
 import (
 	"encoding/json"
 	"fmt"
-	"os"
 	"reflect"
 	"regexp"
 	"strings"
@@ -170,49 +169,4 @@ func TestDoctorPrivileges(t *testing.T) {
 		`  filters     not all could be looked at, see the notes`, `  note        could not look at binlog-do-db and binlog-ignore-db \(takes REPLICATION CLIENT\)`,
 		`  note        the user sees no followed table on it: .*SELECT.*`)
 	says(t, as("tables", 0), `  privileges  REPLICATION SLAVE, no REPLICATION CLIENT, sees 5 followed tables`, `  retention   keeps 30 days; what the lake lacks is safe for .*`)
-}
-
-// TestGTIDModes: a server sends its log by GTIDs only with gtid_mode=ON. On the way there, by the statements of
-// docs/runbooks.md, doctor says what comes next and ingest refuses; then it goes on, also after a way back.
-func TestGTIDModes(t *testing.T) {
-	page, err := os.ReadFile("../../docs/runbooks.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	steps := regexp.MustCompile(`(?m)^    (SET PERSIST (?:gtid_mode|enforce_gtid_consistency) = .*|SHOW STATUS LIKE .*);`).FindAllStringSubmatch(string(page), -1)
-	if len(steps) != 6 {
-		t.Fatalf("docs/runbooks.md has the statements %q", steps)
-	}
-	s := testenv.MySQL(t, testenv.Args("--gtid-mode=OFF", "--enforce-gtid-consistency=OFF"))
-	lake := localLake(t)
-	refused := func() {
-		t.Helper()
-		mode := s.Query(t, "SELECT @@global.gtid_mode")[0][0]
-		said := lake.doctor(t, testenv.URL(s), 3)[s.Addr()]
-		says(t, said, `.* wrong-settings: gtid_mode is `+mode+`.*`, `  settings    gtid_mode=`+mode+` .*`, `  do          .*gtid_mode.*ON.*every server.*`)
-		ends(t, startIngest(t, lake, testenv.URL(s)), 3, "gtid_mode is "+mode)
-	}
-	for _, step := range steps {
-		refused()
-		if !strings.HasPrefix(step[1], "SHOW") {
-			s.Exec(t, step[1])
-			continue
-		}
-		until(t, "no anonymous transaction is under way", func() (bool, string) {
-			rows := s.Query(t, step[1])
-			return len(rows) == 1 && rows[0][1] == "0", fmt.Sprint(rows)
-		})
-	}
-	s.Exec(t, "FLUSH BINARY LOGS") // older files may hold transactions without GTIDs
-	s.Exec(t, schema)
-	lake.doctor(t, testenv.URL(s), 0)
-	catchUp(t, lake, testenv.URL(s))
-	equal(t, s, lake.byDuckDB(t))
-
-	p := startIngest(t, lake, testenv.URL(s))
-	p.waitForLog("reading")
-	s.Exec(t, "SET GLOBAL gtid_mode = ON_PERMISSIVE", "SET GLOBAL gtid_mode = OFF_PERMISSIVE")
-	refused()
-	s.Exec(t, "UPDATE app.hot SET n = 8")
-	ends(t, p, 3, "Cannot replicate anonymous transaction", "gtid_mode is OFF_PERMISSIVE")
 }

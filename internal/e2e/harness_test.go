@@ -236,6 +236,11 @@ type record struct {
 		GTIDSet    string `json:"gtid_set"`
 		ServerUUID string `json:"server_uuid"`
 		State      string `json:"state"`
+		File       string `json:"file"`
+		Position   uint64 `json:"position"`
+		Anonymous  bool   `json:"anonymous"`
+		Time       string `json:"time"`
+		Note       string `json:"note"`
 	} `json:"checkpoint"`
 }
 

@@ -83,7 +83,7 @@ func TestMetrics(t *testing.T) {
 	cluster.Primary.Exec(t, schema)
 	cluster.Sync(t)
 	lake := localLake(t)
-	p := startIngest(t, lake, testenv.URL(cluster.Servers()...), "--serve", "127.0.0.1:0", "--probe-interval", "20ms")
+	p := startIngest(t, lake, testenv.URL(cluster.Servers()...), "--serve", "127.0.0.1:0", "--probe-interval", "20ms", "--checkpoint-idle-interval", "200ms")
 	address := p.served()
 	w := newWorkload(11)
 	stop := background(t, w, cluster.Primary)
@@ -103,17 +103,7 @@ func TestMetrics(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for table := range tables { // a rewrite beside the stream may be under way
-		until(t, "the metrics of "+table+" are what status says", func() (bool, string) {
-			var now, want [4]float64
-			s := lake.status(t)[table]
-			want = [...]float64{float64(s.Rows), float64(s.DataFiles), float64(s.DeleteFiles), float64(s.Bytes)}
-			for i, name := range []string{"rows", "data_files", "delete_files", "bytes"} {
-				now[i], _ = metric(t, address, fmt.Sprintf("tidemark_table_%s{table=%q}", name, "app."+table))
-			}
-			return now == want, fmt.Sprintf("%v, want %v (rows, data files, delete files, bytes)", now, want)
-		})
-	}
+	sizesAreTrue(t, lake, address)
 	for name, want := range map[string]func(float64) bool{
 		`tidemark_healthy`:                                                   is(1),
 		`tidemark_following`:                                                 is(1),
@@ -157,6 +147,44 @@ func TestMetrics(t *testing.T) {
 	p.waitForMetric(address, fmt.Sprintf("tidemark_server_in_use{server=%q}", cluster.Primary.Addr()), is(1))
 	p.waitForMetric(address, `tidemark_following`, is(1))
 	p.waitForMetric(address, `tidemark_errors_total{kind="network"}`, above(0))
+	p.stop()
+}
+
+// sizesAreTrue waits until the metrics of every table say what status says: a rewrite may be under way.
+func sizesAreTrue(t testing.TB, lake *place, address string) {
+	t.Helper()
+	for table := range tables {
+		until(t, "the metrics of "+table+" are what status says", func() (bool, string) {
+			s := lake.status(t)[table]
+			want := [...]float64{float64(s.Rows), float64(s.DataFiles), float64(s.DeleteFiles), float64(s.Bytes)}
+			var now [len(want)]float64
+			for i, name := range []string{"rows", "data_files", "delete_files", "bytes"} {
+				now[i], _ = metric(t, address, fmt.Sprintf("tidemark_table_%s{table=%q}", name, "app."+table))
+			}
+			return now == want, fmt.Sprintf("%v, want %v (rows, data files, delete files, bytes)", now, want)
+		})
+	}
+}
+
+// TestMetricsAfterOthers: another process rewrites a table that has no changes any more.
+func TestMetricsAfterOthers(t *testing.T) {
+	s := testenv.MySQL(t)
+	s.Exec(t, schema)
+	lake := localLake(t)
+	p := startIngest(t, lake, testenv.URL(s), "--serve", "127.0.0.1:0", "--compact", "off", "--checkpoint-idle-interval", "200ms")
+	address := p.served()
+	for i := range 10 {
+		s.Exec(t, fmt.Sprintf("INSERT INTO app.hot VALUES (%d, 0)", 100+i))
+		p.waitForMetric(address, `tidemark_table_rows{table="app.hot"}`, is(float64(4+i)))
+	}
+	if code, out, log := run(t, nil, append([]string{"compact", "--tables", "app.*"}, lake.args...)...); code != 0 || !strings.Contains(out, "app.hot: rewrote") {
+		t.Fatalf("compact: exit code %d\n%s%s", code, out, log)
+	}
+	s.Exec(t, "UPDATE app.pair SET n = 1") // so that the others have a new position to record
+	p.waitForMetric(address, `tidemark_table_data_files{table="app.hot"}`, is(1))
+	sizesAreTrue(t, lake, address)
+	p.waitForMetric(address, `tidemark_table_foreign_commits_total{rows="same",table="app.hot"}`, above(0))
+	p.waitForMetric(address, `tidemark_table_foreign_commits_total{rows="changed",table="app.hot"}`, is(0))
 	p.stop()
 }
 
@@ -223,6 +251,7 @@ func TestAboutToBePurged(t *testing.T) {
 	lake := localLake(t)
 	catchUp(t, lake, testenv.URL(s))
 	s.Exec(t, "SET SESSION binlog_row_image = 'MINIMAL'; UPDATE app.hot SET n = 9")
+	s.Exec(t, "INSERT INTO app.text_key VALUES ('later', 2)")
 	// The file ended 29 days and 20 hours and a half ago, as its successor's head says; the server keeps it for 30 days.
 	s.Exec(t, fmt.Sprintf("SET timestamp = UNIX_TIMESTAMP() - %d; FLUSH BINARY LOGS", (29*24+20)*3600+1800))
 	p := startIngest(t, lake, testenv.URL(s), "--serve", "127.0.0.1:0", "--probe-interval", "50ms")
@@ -243,6 +272,10 @@ func TestAboutToBePurged(t *testing.T) {
 			t.Errorf("the warning does not say %q:\n%s", want, p.text())
 		}
 	}
+	until(t, "doctor names the table and the time left", func() (bool, string) {
+		code, out, log := run(t, nil, append([]string{"doctor", "--source", testenv.URL(s), "--tables", "app.*,!app.ignored"}, lake.args...)...)
+		return code == 0 && strings.Contains(out, "furthest behind is app.hot.") && strings.Contains(out, "what the lake lacks is safe for 3 h "), out + log
+	})
 	left := func(v float64) bool { return v > 3*3600 && v <= 4*3600 }
 	p.waitForMetric(address, "tidemark_retention_headroom_seconds", left)
 	p.waitForMetric(address, fmt.Sprintf("tidemark_server_retention_headroom_seconds{server=%q}", s.Addr()), left)

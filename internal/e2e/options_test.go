@@ -63,7 +63,7 @@ func TestServeInsideIngest(t *testing.T) {
 	s := testenv.MySQL(t)
 	s.Exec(t, schema)
 	lake := localLake(t)
-	p := startIngest(t, lake, testenv.URL(s), "--serve", "127.0.0.1:0")
+	p := startIngest(t, lake, testenv.URL(s), "--serve", "127.0.0.1:0", "--checkpoint-idle-interval", "200ms")
 	p.waitForLog("committed")
 	duck := testenv.DuckDB(t)
 	duck.Attach(t, "lake", p.served())

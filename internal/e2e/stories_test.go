@@ -150,14 +150,18 @@ func TestStory1Zombie(t *testing.T) {
 	s.Exec(t, schema)
 	lake := localLake(t)
 	stop := background(t, newWorkload(22), s)
-	zombie := startIngest(t, lake, testenv.URL(s))
+	zombie := startIngest(t, lake, testenv.URL(s), "--checkpoint-idle-interval", "200ms")
 	zombie.waitForLog("committed")
+	stop()
+	lake.reaches(t, s, zombie) // so that its dump waits for changes: one that waits for a hung reader notices nothing before net_write_timeout
 	zombie.signal(syscall.SIGSTOP)
 	dumps := func() [][]string {
 		return s.Query(t, "SELECT id FROM performance_schema.processlist WHERE command LIKE 'Binlog Dump%'")
 	}
 	old := dumps()
 	p := startIngest(t, lake, testenv.URL(s))
+	p.waitForLog("reading")
+	stop = background(t, newWorkload(25), s)
 	p.waitForLog("committed")
 	until(t, "the new connection has taken the old one's place", func() (bool, string) {
 		now := dumps()
@@ -187,8 +191,16 @@ func TestStory2BlueGreen(t *testing.T) {
 	}
 	lake := minioLake(t)
 	stop := background(t, newWorkload(23), blue.Primary)
-	p := startIngest(t, lake, list)
+	p := startIngest(t, lake, list, "--checkpoint-idle-interval", "200ms")
 	p.waitForLog("committed")
+
+	// Before the switch, doctor says of green that it will do: it has what the lake lacks, or will have it in a moment.
+	said, _ := lake.verdicts(t, green, standby)
+	for _, s := range []*testenv.Server{green, standby} {
+		if v := said[s.Addr()]; v.Verdict != "can-serve" && v.Verdict != "behind" {
+			t.Errorf("doctor says of a server of the new cluster: %+v", v)
+		}
+	}
 
 	// The switch: blue stops taking writes, green gets the rest, and the names move.
 	stop()

@@ -133,6 +133,27 @@ func (s *Server) Follow(t testing.TB, source *Server) {
 	check(t, s.Replicate(t.Context(), source.MySQL))
 }
 
+// FollowByFile makes s a replica of source, by file and offset, from the beginning of its log.
+func (s *Server) FollowByFile(t testing.TB, source *Server) {
+	t.Helper()
+	check(t, s.ReplicateByFile(t.Context(), source.MySQL, "bin.000001", 4))
+}
+
+// Coordinates is where the server's binary log ends.
+func (s *Server) Coordinates(t testing.TB) (file string, offset uint64) {
+	t.Helper()
+	file, offset, err := s.MySQL.Coordinates(t.Context())
+	check(t, err)
+	return file, offset
+}
+
+// CatchUp waits until a replica has applied all that its source has now, with GTIDs or without.
+func (s *Server) CatchUp(t testing.TB, source *Server) {
+	t.Helper()
+	file, offset := source.Coordinates(t)
+	check(t, s.WaitForFile(t.Context(), file, offset, waitLimit))
+}
+
 // Exec runs statements as root in one session. Each text may hold several, separated by semicolons.
 func (s *Server) Exec(t testing.TB, texts ...string) {
 	t.Helper()

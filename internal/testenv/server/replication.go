@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -12,6 +13,33 @@ func (s *MySQL) Replicate(ctx context.Context, source *MySQL) error {
 	return s.Exec(ctx, "STOP REPLICA", fmt.Sprintf(`CHANGE REPLICATION SOURCE TO SOURCE_HOST='%s', SOURCE_PORT=%d, SOURCE_USER='%s', SOURCE_PASSWORD='%s',
 		SOURCE_AUTO_POSITION=1, GET_SOURCE_PUBLIC_KEY=1, SOURCE_CONNECT_RETRY=1, SOURCE_RETRY_COUNT=100000, SOURCE_HEARTBEAT_PERIOD=1`,
 		source.Host, source.Port, User, Password), "START REPLICA")
+}
+
+// ReplicateByFile makes s a replica of source, by file and offset, from the beginning of its first file or from a place in
+// one, and starts it.
+func (s *MySQL) ReplicateByFile(ctx context.Context, source *MySQL, file string, offset uint64) error {
+	return s.Exec(ctx, "STOP REPLICA", fmt.Sprintf(`CHANGE REPLICATION SOURCE TO SOURCE_HOST='%s', SOURCE_PORT=%d, SOURCE_USER='%s', SOURCE_PASSWORD='%s',
+		SOURCE_LOG_FILE='%s', SOURCE_LOG_POS=%d, SOURCE_AUTO_POSITION=0, GET_SOURCE_PUBLIC_KEY=1, SOURCE_CONNECT_RETRY=1, SOURCE_RETRY_COUNT=100000, SOURCE_HEARTBEAT_PERIOD=1`,
+		source.Host, source.Port, User, Password, file, offset), "START REPLICA")
+}
+
+// Coordinates is where the server's binary log ends.
+func (s *MySQL) Coordinates(ctx context.Context) (file string, offset uint64, err error) {
+	rows, err := s.Query(ctx, "SHOW BINARY LOG STATUS")
+	if err != nil {
+		return "", 0, err
+	}
+	offset, err = strconv.ParseUint(rows[0][1], 10, 64)
+	return rows[0][0], offset, err
+}
+
+// WaitForFile blocks until a replica has applied its source's binary log up to a place, at most for limit.
+func (s *MySQL) WaitForFile(ctx context.Context, file string, offset uint64, limit time.Duration) error {
+	rows, err := s.Query(ctx, fmt.Sprintf("SELECT SOURCE_POS_WAIT('%s', %d, %g)", file, offset, limit.Seconds()))
+	if err == nil && (rows[0][0] == "-1" || rows[0][0] == Null) {
+		err = fmt.Errorf("mysqld on port %d has not applied its source's log up to %s:%d after %s", s.Port, file, offset, limit)
+	}
+	return err
 }
 
 // Executed is the server's GTID set, on one line.

@@ -3,6 +3,7 @@ package snapshot
 import (
 	"bytes"
 	"fmt"
+	"math/bits"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -15,8 +16,7 @@ import (
 	"github.com/apache/arrow-go/v18/parquet/pqarrow"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-
-	"github.com/tidemark/tidemark/internal/testenv"
+	"github.com/zeebo/xxh3"
 )
 
 // sampleSchema has a column of every type that a table in the lake can have.
@@ -87,14 +87,28 @@ func names(schema *arrow.Schema) []string {
 	return out
 }
 
-func checksum(t testing.TB, batches ...arrow.RecordBatch) *Checksum {
+// sum is the hashes of rows added up, modulo 2 to the 128: it does not depend on their order.
+type sum struct {
+	rows   int
+	hi, lo uint64
+}
+
+func checksum(t testing.TB, batches ...arrow.RecordBatch) (total sum) {
 	t.Helper()
-	c, err := NewChecksum(names(sampleSchema), []string{"id"})
+	h, err := NewHasher(names(sampleSchema), []string{"id"})
 	require.NoError(t, err)
 	for _, b := range batches {
-		require.NoError(t, c.Write(b))
+		require.NoError(t, h.Each(b, total.add))
 	}
-	return c
+	return total
+}
+
+func (s *sum) add(_ int, _, all xxh3.Uint128) error {
+	var carry uint64
+	s.lo, carry = bits.Add64(s.lo, all.Lo, 0)
+	s.hi, _ = bits.Add64(s.hi, all.Hi, carry)
+	s.rows++
+	return nil
 }
 
 func upTo(n int) []int {
@@ -111,14 +125,11 @@ func TestSameRowsSameSum(t *testing.T) {
 	ids := upTo(5000)
 	whole := sample(t, nil, ids...)
 	want := checksum(t, whole)
-	assert.Equal(t, int64(5000), want.Total().Rows)
+	assert.Equal(t, 5000, want.rows)
 
-	// In another order, in parts that are merged.
+	// In another order, in parts.
 	rand.New(rand.NewPCG(1, 2)).Shuffle(len(ids), func(i, j int) { ids[i], ids[j] = ids[j], ids[i] })
-	parts := checksum(t, sample(t, nil, ids[:17]...), sample(t, nil))
-	parts.Merge(checksum(t, sample(t, nil, ids[17:3000]...), sample(t, nil, ids[3000:]...)))
-	assert.Equal(t, want.Total(), parts.Total())
-	assert.Empty(t, want.Different(parts))
+	assert.Equal(t, want, checksum(t, sample(t, nil, ids[:17]...), sample(t, nil), sample(t, nil, ids[17:3000]...), sample(t, nil, ids[3000:]...)))
 
 	// With columns in another order, others between them, and in another layout.
 	var fields []arrow.Field
@@ -145,7 +156,7 @@ func TestSameRowsSameSum(t *testing.T) {
 		columns = append(columns, whole.Column(0))
 	}
 	turned := array.NewRecordBatch(arrow.NewSchema(fields, nil), columns, whole.NumRows())
-	assert.Equal(t, want.Total(), checksum(t, turned).Total())
+	assert.Equal(t, want, checksum(t, turned))
 
 	// Through a Parquet file.
 	var file bytes.Buffer
@@ -155,24 +166,25 @@ func TestSameRowsSameSum(t *testing.T) {
 	require.NoError(t, w.Close())
 	table, err := pqarrow.ReadTable(t.Context(), bytes.NewReader(file.Bytes()), nil, pqarrow.ArrowReadProperties{}, memory.DefaultAllocator)
 	require.NoError(t, err)
-	read := checksum(t)
+	var read []arrow.RecordBatch
 	for rows := array.NewTableReader(table, 777); rows.Next(); {
-		require.NoError(t, read.Write(rows.RecordBatch()))
+		rows.RecordBatch().Retain()
+		read = append(read, rows.RecordBatch())
 	}
-	assert.Equal(t, want.Total(), read.Total())
+	assert.Equal(t, want, checksum(t, read...))
 }
 
 func TestOtherRowsOtherSum(t *testing.T) {
 	t.Parallel()
 	whole := sample(t, nil, upTo(200)...)
 	want := checksum(t, whole)
-	seen := map[Sum]string{want.Total(): "the table"}
-	differs := func(what string, c *Checksum) {
+	seen := map[sum]string{want: "the table"}
+	differs := func(what string, s sum) {
 		t.Helper()
-		if other, had := seen[c.Total()]; had {
+		if other, had := seen[s]; had {
 			t.Errorf("%s has the sum of %s", what, other)
 		}
-		seen[c.Total()] = what
+		seen[s] = what
 	}
 	differs("nothing", checksum(t))
 	differs("a row twice", checksum(t, whole, sample(t, nil, 5)))
@@ -197,102 +209,46 @@ func TestOtherRowsOtherSum(t *testing.T) {
 				rb.Field(i).(*array.StringBuilder).Append(v)
 			}
 		}
-		c, err := NewChecksum([]string{"id", "v"}, []string{"id"})
+		h, err := NewHasher([]string{"id", "v"}, []string{"id"})
 		require.NoError(t, err)
-		require.NoError(t, c.Write(rb.NewRecordBatch()))
-		differs(fmt.Sprint(row), c)
+		var s sum
+		require.NoError(t, h.Each(rb.NewRecordBatch(), s.add))
+		differs(fmt.Sprint(row), s)
 	}
-	_, err := NewChecksum([]string{"a"}, []string{"b"})
+	_, err := NewHasher([]string{"a"}, []string{"b"})
 	require.ErrorContains(t, err, `"b"`)
-	c, err := NewChecksum([]string{"id", "absent"}, []string{"id"})
+	h, err := NewHasher([]string{"id", "absent"}, []string{"id"})
 	require.NoError(t, err)
-	require.ErrorContains(t, c.Write(whole), `"absent"`)
+	require.ErrorContains(t, h.Each(whole, new(sum).add), `"absent"`)
 }
 
-func TestComparison(t *testing.T) {
+// A row taken out of its batch says what it differs in.
+func TestRow(t *testing.T) {
 	t.Parallel()
-	columns, key := names(sampleSchema), []string{"id"}
-	changed := map[int]bool{7: true, 1003: true, 4000: true}
-	first := []arrow.RecordBatch{sample(t, nil, upTo(3000)...), sample(t, nil, upTo(5000)[3000:]...)}
-	ids := append(upTo(6000)[10:5002], 7, 3, 12, 12) // 0 to 9 are missing but for 3 and 7; 5000 and 5001 are extra; 12 is there three times
-	second := []arrow.RecordBatch{sample(t, changed, ids[2000:]...), sample(t, changed, ids[:2000]...)}
-	different := checksum(t, first...).Different(checksum(t, second...))
-	assert.NotEmpty(t, different)
-	assert.Less(t, len(different), 20)
-	assert.Less(t, checksum(t, first...).Rows(different), int64(100))
-	want := []string{
-		"changed (1003)", "changed (4000)", "changed (7)", "duplicate (12)", "duplicate (12)", "extra (5000)", "extra (5001)",
-		"missing (0)", "missing (1)", "missing (2)", "missing (4)", "missing (5)", "missing (6)", "missing (8)", "missing (9)",
-	}
-	for _, buckets := range [][]int{nil, different} {
-		c, err := NewComparison(columns, key, buckets, 100)
+	h, err := NewHasher(names(sampleSchema), []string{"id"})
+	require.NoError(t, err)
+	row := func(batch arrow.RecordBatch, i int) Row {
+		t.Helper()
+		r, err := h.Row(batch, i)
 		require.NoError(t, err)
-		for _, b := range first {
-			require.NoError(t, c.First(b))
-		}
-		for _, b := range second {
-			require.NoError(t, c.Second(b))
-		}
-		list, more := c.Differences()
-		assert.False(t, more)
-		assert.Equal(t, want, lines(list))
+		return r
 	}
-	c, err := NewComparison(columns, key, nil, 5)
-	require.NoError(t, err)
-	require.NoError(t, c.First(first[0]))
-	require.ErrorContains(t, c.First(sample(t, nil, 5)), "(5)")
-	list, more := c.Differences()
-	assert.True(t, more)
-	assert.Equal(t, []string{"missing (0)", "missing (1)", "missing (10)", "missing (100)", "missing (1000)"}, lines(list))
+	one, other := sample(t, nil, 6, 7), sample(t, map[int]bool{7: true}, 7, 8)
+	assert.Equal(t, []string{"7"}, row(one, 1).Key)
+	assert.True(t, h.SameKey(row(one, 1), row(other, 0)))
+	assert.Equal(t, []string{"s"}, h.Differing(row(one, 1), row(other, 0)))
+	assert.Empty(t, h.Differing(row(one, 1), row(sample(t, nil, 7), 0)))
+	assert.False(t, h.SameKey(row(one, 1), row(other, 1)))
 }
 
-func lines(list []Difference) []string {
-	var out []string
-	for _, d := range list {
-		out = append(out, d.String())
-	}
-	return out
-}
-
-// Two tables of a server, read range by range.
-func TestVerify(t *testing.T) {
-	t.Parallel()
-	s := testenv.MySQL(t)
-	s.Exec(t, numbers, `CREATE TABLE d.a (k VARCHAR(20), n INT, v DECIMAL(10,2), PRIMARY KEY (n, k)); INSERT INTO d.a SELECT CONCAT('k', i), i % 7, i / 3 FROM d.n;
-		CREATE TABLE d.b LIKE d.a; INSERT INTO d.b SELECT * FROM d.a; DELETE FROM d.b WHERE k = 'k70'; INSERT INTO d.b VALUES ('new', 3, NULL); UPDATE d.b SET v = v + 0.01 WHERE k = 'k4001'`)
-	c := open(t, s)
-	a, b := describe(t, c, "d", "a"), describe(t, c, "d", "b")
-	read := func(table *Table, rows int, write func(arrow.RecordBatch) error) {
-		r := NewReader(memory.DefaultAllocator, c, table)
-		for _, batch := range readAll(t, r, split(t, c, table, rows, nil)...) {
-			require.NoError(t, write(batch))
-		}
-		r.Close(t.Context())
-	}
-	first, err := a.ChecksumOf()
-	require.NoError(t, err)
-	second, err := b.ChecksumOf()
-	require.NoError(t, err)
-	read(a, 800, first.Write)
-	read(b, 333, second.Write)
-	assert.Equal(t, int64(5000), first.Total().Rows)
-	different := first.Different(second)
-	assert.Len(t, different, 3)
-	columns, key := a.Columns()
-	comparison, err := NewComparison(columns, key, different, 10)
-	require.NoError(t, err)
-	read(a, 800, comparison.First)
-	read(b, 333, comparison.Second)
-	list, _ := comparison.Differences()
-	assert.Equal(t, []string{"changed (4, k4001)", "extra (3, new)", "missing (0, k70)"}, lines(list))
-}
-
-func BenchmarkChecksum(b *testing.B) {
+func BenchmarkHash(b *testing.B) {
 	batch := sample(b, nil, upTo(16384)...)
-	c := checksum(b)
+	h, err := NewHasher(names(sampleSchema), []string{"id"})
+	require.NoError(b, err)
+	var s sum
 	b.ReportAllocs()
 	for b.Loop() {
-		require.NoError(b, c.Write(batch))
+		require.NoError(b, h.Each(batch, s.add))
 	}
 	b.ReportMetric(float64(b.N)*16384/b.Elapsed().Seconds(), "rows/s")
 }

@@ -1,0 +1,282 @@
+package verify
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/memory"
+	"github.com/zeebo/xxh3"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/tidemark/tidemark/ingest/snapshot"
+	"github.com/tidemark/tidemark/ingest/source"
+	"github.com/tidemark/tidemark/lake"
+)
+
+// comparison is the work on one part, at the view's position.
+type comparison struct {
+	*session
+	part     *part
+	half     half
+	findings *findings
+	lake     hashes
+	rows     atomic.Int64 // of the source
+}
+
+// suspect is a row of the source that the lake has otherwise, or not: a difference, unless the row was touched.
+type suspect struct {
+	key  uint64
+	kind Kind
+	row  *snapshot.Row
+}
+
+// suspectBytes is how much of suspect rows one connection keeps, to name them. Beyond it they are counted only.
+const suspectBytes = 16 << 20
+
+// result is what became of a part.
+type result struct {
+	rows, touched int64
+	count         map[Kind]int64
+	named         []Difference
+}
+
+// compare compares the part. Its errors are those of source, snapshot, decode and lake, *ChangedError, and errCollision.
+func (p *comparison) compare(ctx context.Context) (result, error) {
+	err := p.eachLakeRow(ctx, func(_ *snapshot.Hasher, _ arrow.RecordBatch, _ int, r hashed) error {
+		if !p.lake.add(r) {
+			p.findings.add(finding{key: r.key, kind: Duplicate})
+		}
+		return nil
+	})
+	if err != nil {
+		return result{}, err
+	}
+	stream, err := source.Dial(ctx, p.streamConfig(), p.host, p.view.set)
+	if err != nil {
+		return result{}, err
+	}
+	defer stream.Close()
+	hasher, err := snapshot.NewHasher(p.columns, p.key)
+	if err != nil {
+		return result{}, err
+	}
+	c := &changes{comparison: p, hasher: hasher, touched: map[uint64]bool{}, seen: p.view.set.Clone()}
+
+	var g errgroup.Group
+	following, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	reading, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	g.Go(func() error {
+		err := c.follow(following, stream)
+		if errors.Is(context.Cause(following), errReadAll) {
+			return nil
+		}
+		cancel(err)
+		return err
+	})
+	var suspects []suspect
+	g.Go(func() (err error) {
+		if suspects, err = p.selectRows(reading); err == nil {
+			err = p.await(reading, c)
+		}
+		if err != nil {
+			stop(err)
+			return err
+		}
+		stop(errReadAll)
+		return nil
+	})
+	if err := g.Wait(); err != nil {
+		return result{}, err
+	}
+	for _, s := range suspects {
+		if !c.touched[s.key] {
+			p.findings.add(finding{s.key, s.kind, s.row})
+		}
+	}
+	p.lake.unsettled(func(key uint64) { p.findings.add(finding{key: key, kind: Extra}) })
+	out := result{rows: p.rows.Load(), touched: int64(len(c.touched)), count: p.findings.count}
+	out.named, err = p.explain(ctx)
+	return out, err
+}
+
+var errReadAll = errors.New("everything was read")
+
+// eachLakeRow calls fn, from several goroutines at once, with the live rows of the part.
+func (p *comparison) eachLakeRow(ctx context.Context, fn func(h *snapshot.Hasher, batch arrow.RecordBatch, row int, r hashed) error) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(p.Parallel)
+	mem := lake.NewRecycler(int64(p.Parallel) * (16 << 20))
+	for i := range p.view.files {
+		f := &p.view.files[i]
+		if !p.view.table.Meets(f, p.part.interval) {
+			continue
+		}
+		g.Go(func() error {
+			h, err := snapshot.NewHasher(p.columns, p.key)
+			if err != nil {
+				return err
+			}
+			rows, err := p.view.table.OpenValues(ctx, f, p.part.interval, lakeBatch, mem)
+			if err != nil {
+				return err
+			}
+			return errors.Join(p.eachRowOf(ctx, f, rows, h, fn), rows.Close())
+		})
+	}
+	return g.Wait()
+}
+
+const lakeBatch = 16 << 10
+
+func (p *comparison) eachRowOf(ctx context.Context, f *lake.FileInfo, rows *lake.RowReader, h *snapshot.Hasher, fn func(h *snapshot.Hasher, batch arrow.RecordBatch, row int, r hashed) error) error {
+	for {
+		if err := context.Cause(ctx); err != nil {
+			return err
+		}
+		at := rows.At()
+		batch, err := rows.Next()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		in, err := p.part.holds(batch, p.key[0])
+		if err == nil {
+			err = h.Each(batch, func(row int, key, all xxh3.Uint128) error {
+				r := p.half.hashed(key, all)
+				if in != nil && !in(row) || !p.part.takes(r.key) || f.Deleted != nil && f.Deleted.Contains(uint32(at+int64(row))) {
+					return nil
+				}
+				return fn(h, batch, row, r)
+			})
+		}
+		batch.Release()
+		if err != nil {
+			return fmt.Errorf("%s: %w", f.Path, err)
+		}
+	}
+}
+
+// selectRows reads the source's rows, by several connections, and returns those that are not the lake's.
+func (p *comparison) selectRows(ctx context.Context) ([]suspect, error) {
+	var mu sync.Mutex
+	var all []suspect
+	g, ctx := errgroup.WithContext(ctx)
+	next := atomic.Int64{}
+	for _, conn := range p.conns {
+		g.Go(func() error {
+			h, err := snapshot.NewHasher(p.columns, p.key)
+			if err != nil {
+				return err
+			}
+			reader := snapshot.NewReader(memory.DefaultAllocator, conn, p.source)
+			defer reader.Close(ctx)
+			w := &selecting{comparison: p, hasher: h}
+			for {
+				i := int(next.Add(1)) - 1
+				if i >= len(p.part.ranges) {
+					break
+				}
+				if err := reader.Start(ctx, p.part.ranges[i]); err != nil {
+					return err
+				}
+				if err := w.rangeRows(ctx, reader); err != nil {
+					return err
+				}
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			all = append(all, w.suspects...)
+			return nil
+		})
+	}
+	return all, g.Wait()
+}
+
+// selecting is one connection's share of the work.
+type selecting struct {
+	*comparison
+	hasher   *snapshot.Hasher
+	suspects []suspect
+	kept     int // bytes of their rows
+}
+
+func (w *selecting) rangeRows(ctx context.Context, reader *snapshot.Reader) error {
+	for {
+		batch, err := reader.Next(ctx)
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		err = w.batch(batch)
+		n := int(batch.NumRows())
+		batch.Release()
+		if err == nil && w.limiter != nil {
+			err = w.limiter.WaitN(ctx, n)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+func (w *selecting) batch(batch arrow.RecordBatch) error {
+	n := int64(0)
+	err := w.hasher.Each(batch, func(row int, key, all xxh3.Uint128) error {
+		r := w.half.hashed(key, all)
+		if !w.part.takes(r.key) {
+			return nil
+		}
+		n++
+		s := suspect{key: r.key, kind: Missing}
+		switch w.lake.settle(r) {
+		case same:
+			return nil
+		case other:
+			s.kind = Changed
+		}
+		if w.kept < suspectBytes {
+			taken, err := w.hasher.Row(batch, row)
+			if err != nil {
+				return err
+			}
+			w.kept += taken.Size()
+			s.row = &taken
+		}
+		w.suspects = append(w.suspects, s)
+		return nil
+	})
+	w.rows.Add(n)
+	w.progress(w.name, n)
+	return err
+}
+
+// await waits until the log was read past everything that the SELECTs may have seen.
+func (p *comparison) await(ctx context.Context, c *changes) error {
+	executed, owned, err := p.conns[0].Reached(ctx)
+	if err != nil {
+		return err
+	}
+	c.expect(executed.Union(owned))
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for !c.lacks(executed).IsEmpty() || !c.lacks(owned).IsEmpty() && !c.past() {
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-tick.C:
+		}
+	}
+	return nil
+}
