@@ -149,7 +149,7 @@ func (l *loop) stoppedTables() error {
 
 // openTables opens every followed table that the lake has, takes it over from any older writer, and builds its index.
 func (p *pipeline) openTables(ctx context.Context, l *loop) error {
-	ids, err := p.Lake.List(ctx)
+	ids, err := p.Lake.Filled(ctx)
 	if err != nil {
 		return fmt.Errorf("list the lake's tables: %w", err)
 	}
@@ -169,6 +169,11 @@ func (p *pipeline) openTables(ctx context.Context, l *loop) error {
 	return nil
 }
 
+func notOurs(name string) error {
+	return fatal(fmt.Errorf("%s: the lake has this table, but no checkpoint of tidemark in it: another program made it, "+
+		"or it was rolled back to before tidemark's first commit; move it away, or leave it out with --tables '!%s'", name, name))
+}
+
 func (p *pipeline) openTable(ctx context.Context, id catalog.Identifier) (*table, error) {
 	name := id.DB + "." + id.Table
 	lt, err := lake.Open(ctx, p.Lake, id)
@@ -177,8 +182,7 @@ func (p *pipeline) openTable(ctx context.Context, id catalog.Identifier) (*table
 	}
 	record, ok := lt.Checkpoint()
 	if !ok {
-		return nil, fatal(fmt.Errorf("%s: the lake has this table, but no checkpoint of tidemark in it: another program made it, "+
-			"or it was rolled back to before tidemark's first commit; move it away, or leave it out with --tables '!%s'", name, name))
+		return nil, notOurs(name)
 	}
 	at, err := record.At()
 	if err != nil {

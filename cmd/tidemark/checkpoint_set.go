@@ -134,7 +134,7 @@ type tableMove struct {
 
 // planMoves looks at what the move means for every followed table of the lake.
 func planMoves(ctx context.Context, l *lake.Lake, filter source.Filter, to checkpoint.Position, known checkpoint.Set) ([]tableMove, error) {
-	ids, err := l.List(ctx)
+	ids, err := l.Filled(ctx)
 	if err != nil {
 		return nil, err
 	}

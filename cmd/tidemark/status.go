@@ -21,6 +21,7 @@ type tableStatus struct {
 	FormatVersion int    `json:"format_version"`
 	lake.Size
 	Checkpoint *checkpoint.Record `json:"checkpoint"`
+	Foreign    bool               `json:"foreign,omitempty"`     // another program's, of which nothing else is told
 	Age        *float64           `json:"age_seconds,omitempty"` // since the source committed the checkpoint's last transaction
 }
 
@@ -41,6 +42,10 @@ func (a *app) statusCommand() *cobra.Command {
 			w := tabwriter.NewWriter(a.out, 0, 0, 2, ' ', 0)
 			fmt.Fprintln(w, "TABLE\tSTATE\tROWS\tDATA FILES\tDELETE FILES\tBYTES\tAGE\tCHECKPOINT")
 			for _, t := range list {
+				if t.Foreign {
+					fmt.Fprintf(w, "%s\tanother program's\n", t.Table)
+					continue
+				}
 				state, age, set := "no checkpoint", "", ""
 				if r := t.Checkpoint; r != nil {
 					state, set = string(r.State), shortPosition(r)
@@ -103,6 +108,12 @@ func (a *app) tableStatuses(ctx context.Context) ([]tableStatus, error) {
 	list := []tableStatus{}
 	for _, id := range ids {
 		if !filter.Match(id.DB, id.Table) {
+			continue
+		}
+		if ours, err := l.Fills(ctx, id); err != nil {
+			return nil, err
+		} else if !ours {
+			list = append(list, tableStatus{Table: id.String(), Foreign: true})
 			continue
 		}
 		t, err := lake.Open(ctx, l, id)

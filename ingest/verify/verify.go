@@ -207,7 +207,7 @@ const (
 
 // tables lists the lake's tables that are wanted.
 func (r *run) tables(ctx context.Context) ([]*table, error) {
-	ids, err := r.Lake.List(ctx)
+	ids, err := r.Lake.Filled(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("list the lake's tables: %w", err)
 	}
