@@ -16,7 +16,6 @@ import (
 
 	"github.com/tidemark/tidemark/checkpoint"
 	"github.com/tidemark/tidemark/compaction"
-	"github.com/tidemark/tidemark/ingest/snapshot"
 	"github.com/tidemark/tidemark/ingest/source"
 	"github.com/tidemark/tidemark/ingest/verify"
 	"github.com/tidemark/tidemark/internal/testenv"
@@ -151,23 +150,6 @@ func TestOwnedTransactions(t *testing.T) {
 	w.catchUp()
 	report = w.found(verify.Options{}, map[string][]string{})
 	assert.EqualValues(t, 0, report.Tables[0].Touched)
-}
-
-// TestOwnedSet reads what the server says of owned transactions, tags included.
-func TestOwnedSet(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
-	first, second := w.server.Session(t, ""), w.server.Session(t, "")
-	const other = "11111111-2222-3333-4444-555555555555"
-	require.NoError(t, first.Exec("SET GTID_NEXT = '"+other+":17'"))
-	require.NoError(t, second.Exec("SET GTID_NEXT = '"+other+":blue:3'"))
-	conn, err := snapshot.Open(t.Context(), w.source(), w.server.Addr())
-	require.NoError(t, err)
-	defer conn.Close()
-	executed, owned, err := conn.Reached(t.Context())
-	require.NoError(t, err)
-	assert.Equal(t, other+":17:blue:3", owned.String())
-	assert.Equal(t, checkpoint.MustParseSet(w.server.Executed(t)), executed)
 }
 
 // TestCannotCompare says what stands in the way of a comparison, table by table.
