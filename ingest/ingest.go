@@ -49,6 +49,7 @@ type Options struct {
 	LoadWorkers    int           // connections that read a table at once; default: 4, fewer with little Memory
 	LoadRate       int64         // rows read a second, at most; 0: no limit
 	LoadRange      int           // rows of a range; 0: as many as make a data file
+	QuietLoads     bool          // the Observer shows how far loads are: leave it out of the log
 	Memory         int64         // bytes the batches and the files being written may hold; default 1 GiB
 	FormatVersion  int           // of new tables: 3 (default) or 2
 	OnPurged       Policy        // when no server has any more what tables lack; default GiveUp

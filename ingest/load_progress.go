@@ -110,7 +110,7 @@ func (s *session) tell(now time.Time) {
 			e.Left = time.Duration(float64(left) / e.Rate * float64(time.Second))
 		}
 		s.observe(e)
-		if now.Sub(t.told.said) >= sayEvery && !p.Read() {
+		if now.Sub(t.told.said) >= sayEvery && !p.Read() && !s.QuietLoads {
 			t.told.said = now
 			s.Logger.Info("loading", "table", t.name, "rows", e.Rows, "of about", p.Estimate, "bytes", e.Bytes, "rows/s", int64(e.Rate),
 				"left", e.Left.Round(time.Second), "ranges", p.Ranges, "open", len(p.Open))

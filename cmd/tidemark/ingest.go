@@ -89,6 +89,7 @@ func (a *app) ingestCommand() *cobra.Command {
 					}
 				}()
 			}
+			a.showLoads(&o)
 			limitMemory(o.Memory)
 			if profile != "" {
 				stop, err := startProfile(profile)

@@ -18,6 +18,8 @@ func (a *app) loadCommand() *cobra.Command {
 		o      ingest.Options
 		memory string
 		wait   time.Duration
+
+		profile string
 	)
 	c := &cobra.Command{
 		Use:   "load",
@@ -45,7 +47,15 @@ func (a *app) loadCommand() *cobra.Command {
 			if o.Lake, err = a.openLake(c.Context(), true); err != nil {
 				return err
 			}
+			a.showLoads(&o)
 			limitMemory(o.Memory)
+			if profile != "" {
+				stop, err := startProfile(profile)
+				if err != nil {
+					return err
+				}
+				defer stop()
+			}
 			return ingest.LoadNow(c.Context(), context.WithoutCancel(c.Context()), o, wait)
 		},
 	}
@@ -56,6 +66,7 @@ func (a *app) loadCommand() *cobra.Command {
 	f.DurationVar(&wait, "wait-for-ingest", 30*time.Second, "how long a running ingest may take to begin, before the tables are taken over from it")
 	f.DurationVar(&o.CommitInterval, "commit-interval", 10*time.Second, "time between commits")
 	f.StringVar(&memory, "memory", "1GiB", "`bytes` that batches and files being written may take")
+	f.StringVar(&profile, "cpu-profile", "", "write a CPU profile to this `file`, for go tool pprof")
 	f.IntVar(&o.FormatVersion, "format-version", 3, "Iceberg format `version` of new tables: 3 (deletion vectors) or 2 (position deletes)")
 	return c
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/tidemark/tidemark/checkpoint"
 	"github.com/tidemark/tidemark/ingest/source"
 )
 
@@ -46,17 +47,19 @@ var (
 	tableStopped        = desc("table_stopped", "1 when the table had to be given up; the log says why.", "table")
 	tableState          = desc("table_state", "1, with the checkpoint's state as a label: partial, loading, live, suspect.", "table", "state")
 
-	loadRows     = desc("load_rows", "Rows that the load of the table has read.", "table")
-	loadEstimate = desc("load_estimated_rows", "Rows that the source believes the table has.", "table")
-	loadRanges   = desc("load_ranges", "Ranges of keys that the load has read.", "table")
-	loadRate     = desc("load_rows_per_second", "Rows that the load reads a second, of late.", "table")
-	loadLeft     = desc("load_left_seconds", "Time until all rows are read, about.", "table")
+	loadRows     = desc("table_load_rows", "Rows read by the load under way.", "table")
+	loadEstimate = desc("table_load_rows_expected", "Rows of the table being loaded, as the server guesses.", "table")
+	loadBytes    = desc("table_load_bytes", "Bytes of data files that the load wrote since it was begun or gone on with.", "table")
+	loadRanges   = desc("table_load_ranges", "Ranges of the key that are finished.", "table")
+	loadOpen     = desc("table_load_open_ranges", "Ranges of the key that are being read.", "table")
+	loadRate     = desc("table_load_rows_per_second", "Rows read a second, of late.", "table")
+	loadLeft     = desc("table_load_seconds_left", "Time until all rows are read, about.", "table")
 
 	all = []*prometheus.Desc{
 		healthy, following, headroom, lastProbe, failures,
 		serverUp, serverServes, serverInUse, serverLag, serverRetention, serverHeadroom, serverLacks, serverUnread, serverGaps, serverErrant,
 		tableAge, tableLast, tableCommit, tableWritten, tableRowsIn, tableContradictions, tableForeign, tableRows, tableDataFiles, tableDeleteFiles, tableBytes, tableStopped, tableState,
-		loadRows, loadEstimate, loadRanges, loadRate, loadLeft,
+		loadRows, loadEstimate, loadBytes, loadRanges, loadOpen, loadRate, loadLeft,
 	}
 )
 
@@ -192,14 +195,14 @@ func (s scrape) table(name string, t *table) {
 	if t.state != "" {
 		s.gauge(tableState, 1, name, string(t.state))
 	}
-	if l := t.load; l != nil {
-		s.gauge(loadRows, float64(l.Rows), name)
-		s.gauge(loadEstimate, float64(l.Progress.Estimate), name)
-		s.gauge(loadRanges, float64(l.Progress.Ranges), name)
-		s.gauge(loadRate, l.Rate, name)
-		if l.Left > 0 {
-			s.gauge(loadLeft, l.Left.Seconds(), name)
-		}
+	if e := t.load; e != nil && t.state == checkpoint.StateLoading {
+		s.gauge(loadRows, float64(e.Rows), name)
+		s.gauge(loadEstimate, float64(e.Progress.Estimate), name)
+		s.gauge(loadBytes, float64(e.Bytes), name)
+		s.gauge(loadRanges, float64(e.Progress.Ranges), name)
+		s.gauge(loadOpen, float64(len(e.Progress.Open)), name)
+		s.gauge(loadRate, e.Rate, name)
+		s.gauge(loadLeft, e.Left.Seconds(), name)
 	}
 }
 

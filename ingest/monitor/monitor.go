@@ -45,13 +45,12 @@ type Monitor struct {
 
 // table is what is known of a table.
 type table struct {
+	load    *ingest.Load // the newest; nil: it was not loaded
 	state   checkpoint.State
 	stopped bool
 	seen    time.Time // when its checkpoint was committed, or found to be true still; before: time of its last transaction
 	last    time.Time // source commit time of the last transaction
 	size    lake.Size
-
-	load *ingest.Load // how far its load is; nil when it is not loaded now
 
 	changes        merge.Changes
 	contradictions uint64
@@ -106,10 +105,6 @@ func (m *Monitor) Observe(e ingest.Event) {
 		t := m.table(e.Table)
 		t.record(e.Record, m.now())
 		t.size = e.Size
-	case ingest.Gone:
-		delete(m.tables, e.Table)
-	case ingest.Load:
-		m.table(e.Table).load = &e
 	case ingest.Resize:
 		m.table(e.Table).size = e.Size
 	case ingest.Foreign:
@@ -123,6 +118,10 @@ func (m *Monitor) Observe(e ingest.Event) {
 	case ingest.Stop:
 		m.table(e.Table).stopped = true
 		m.errors[ingest.KindTable]++
+	case ingest.Gone:
+		delete(m.tables, e.Table)
+	case ingest.Load:
+		m.table(e.Table).load = &e
 	case ingest.Lost:
 		m.count(e.Err)
 	case ingest.Wait:
@@ -145,9 +144,6 @@ func (m *Monitor) table(name string) *table {
 
 func (t *table) record(r checkpoint.Record, seen time.Time) {
 	t.state, t.last, t.seen = r.State, r.Time, seen
-	if r.State != checkpoint.StateLoading {
-		t.load = nil
-	}
 }
 
 func (m *Monitor) count(err error) {

@@ -3,15 +3,20 @@ package e2e
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/go-mysql-org/go-mysql/mysql"
 
 	"github.com/tidemark/tidemark/ingest"
 	"github.com/tidemark/tidemark/ingest/snapshot"
@@ -297,6 +302,65 @@ func TestLoadKeys(t *testing.T) {
 	equalTables(t, s, lake.byDuckDB(t), keyed)
 }
 
+// TestLoadUnderPressure: a table is loaded with little memory while four sessions change its rows as fast as they can, their keys
+// too, and is exact afterwards. How many changes a second there were is logged: the machine decides.
+func TestLoadUnderPressure(t *testing.T) {
+	const rows, sessions = 400_000, 4
+	s := testenv.MySQL(t, testenv.BufferPool(512))
+	many(t, s, rows)
+	lake := localLake(t)
+	var made atomic.Int64
+	ctx, cancel := context.WithCancel(t.Context())
+	var writers sync.WaitGroup
+	for n := range sessions {
+		session, rng := s.Session(t, "app"), rand.New(rand.NewPCG(uint64(n), 77))
+		writers.Go(func() {
+			for ctx.Err() == nil {
+				id := rng.IntN(rows/2)*7 + rng.IntN(2)*(100000000+rows/2*7)
+				sql := []string{
+					fmt.Sprintf("UPDATE big SET n = n + 1, note = REPEAT('changed ', 4) WHERE id BETWEEN %d AND %d", id, id+3500),
+					fmt.Sprintf("DELETE FROM big WHERE id BETWEEN %d AND %d", id, id+350),
+					fmt.Sprintf("INSERT IGNORE INTO big WITH RECURSIVE x (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM x WHERE i < 200) SELECT %d + i, i, 'new' FROM x", id),
+					fmt.Sprintf("UPDATE IGNORE big SET id = id + %d WHERE id BETWEEN %d AND %d ORDER BY id DESC", []int{1, 7, 50000000}[rng.IntN(3)], id, id+700),
+				}[rng.IntN(4)]
+				var answer *mysql.MyError
+				if err := session.Exec(sql); err != nil && (!errors.As(err, &answer) || answer.Code != mysql.ER_LOCK_DEADLOCK) {
+					t.Errorf("%s: %v", sql, err)
+					return
+				}
+				made.Add(1)
+			}
+		})
+	}
+	p := startIngest(t, lake, testenv.URL(s), "--start", "initial", "--load-range", "20000", "--memory", "128MiB", "--strict")
+	began, before := time.Now(), changedRows(t, s)
+	p.waitForLog(`loaded table joins the stream" table=app.big`)
+	took, changed := time.Since(began), changedRows(t, s)-before
+	cancel()
+	writers.Wait()
+	p.stop()
+	peak := p.cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss >> 10
+	t.Logf("loaded in %s under %.0f row changes a second; peak memory %d MiB", took.Round(time.Millisecond), float64(changed)/took.Seconds(), peak)
+	if peak > 320 {
+		t.Errorf("peak memory %d MiB with --memory 128MiB", peak)
+	}
+	catchUp(t, lake, testenv.URL(s), "--start", "initial", "--strict")
+	equalTables(t, s, lake.byDuckDB(t), bigTable)
+}
+
+// changedRows is how many rows the server has changed so far.
+func changedRows(t testing.TB, s *testenv.Server) (n int64) {
+	t.Helper()
+	for _, row := range s.Query(t, "SHOW GLOBAL STATUS WHERE Variable_name IN ('Innodb_rows_inserted', 'Innodb_rows_updated', 'Innodb_rows_deleted')") {
+		count, err := strconv.ParseInt(row[1], 10, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n += count
+	}
+	return n
+}
+
 // TestLoadNewTable: a table that appears while others are streamed is loaded, and joins them; so is one that was left out at
 // the last start. The others do not wait for it.
 func TestLoadNewTable(t *testing.T) {
@@ -425,4 +489,38 @@ func TestReloadPurged(t *testing.T) {
 	catchUp(t, lake, testenv.URL(other), "--on-diverged", "reload", "--strict")
 	equal(t, other, read)
 	equalTables(t, other, read, bigTable)
+}
+
+// TestLoadTroubles: binary logs that the replay would need are purged while rows are read, and the load begins anew; a table
+// that is dropped, or emptied, while it is loaded is left out, or loaded anew; the others are loaded all the same. The rate is kept.
+func TestLoadTroubles(t *testing.T) {
+	const rows = 8000
+	s := testenv.MySQL(t)
+	s.Exec(t, schema)
+	many(t, s, rows)
+	s.Exec(t, "CREATE TABLE app.dropped LIKE app.big; INSERT INTO app.dropped SELECT * FROM app.big", "CREATE TABLE app.emptied LIKE app.big; INSERT INTO app.emptied SELECT * FROM app.big")
+	lake := localLake(t)
+	began := time.Now()
+	p := startLoading(t, lake, testenv.URL(s), "--load-rate", "4000")
+	until(t, "big is read", func() (bool, string) {
+		progress, _ := lake.progress(t, "big")
+		return progress.Ranges > 0, p.text()
+	})
+	s.Exec(t, "UPDATE app.big SET n = n + 1")
+	s.Purge(t)
+	s.Exec(t, "DROP TABLE app.dropped", "TRUNCATE app.emptied", "INSERT INTO app.emptied VALUES (1, 1, 'again')")
+	p.waitForLog("the load of a table has to begin anew")
+	if took := time.Since(began).Seconds(); took < 1.5*rows/4000 {
+		t.Errorf("%d rows were read in %.1f s at 4000 a second", rows*3/2, took)
+	}
+	for table := range tables {
+		p.waitForLog(`loaded table joins the stream" table=app.` + table)
+	}
+	p.waitForLog(`loaded table joins the stream" table=app.big`)
+	p.waitForLog(`loaded table joins the stream" table=app.emptied`)
+	p.waitForLog(`a table to be loaded is not in the source any more" table=app.dropped`)
+	p.stop()
+	catchUp(t, lake, testenv.URL(s), "--start", "initial", "--tables", "app.*,!app.ignored,!app.dropped", "--strict")
+	equal(t, s, lake.byDuckDB(t))
+	equalTables(t, s, lake.byDuckDB(t), map[string]string{"big": "id", "emptied": "id"})
 }
