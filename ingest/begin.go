@@ -31,7 +31,7 @@ func (p *pipeline) startAt(ctx context.Context, servers []source.State, needed b
 		}
 	default:
 		if byGTID || !needed {
-			return checkpoint.At(source.Oldest(servers)), nil
+			return p.earliest(ctx, servers, needed)
 		}
 	}
 	if p.found != nil {
@@ -48,6 +48,21 @@ func (p *pipeline) startAt(ctx context.Context, servers []source.State, needed b
 	p.Logger.Info("found the starting point", "start", p.Start.String(), "server", host, "file", at.Place.File, "position", at.Place.Offset, "after", at.Set.Short(), "time", at.Time)
 	p.found = &at
 	return at, nil
+}
+
+// earliest is what servers with GTIDs still have. It is no beginning where their logs begin with transactions without GTIDs,
+// which they do not send any more.
+func (p *pipeline) earliest(ctx context.Context, servers []source.State, needed bool) (checkpoint.Position, error) {
+	at := checkpoint.At(source.Oldest(servers))
+	if !needed || !at.IsBeginning() {
+		return at, nil
+	}
+	without, err := source.BeginsWithoutGTIDs(ctx, p.Source, servers, p.Tables)
+	if err == nil && without {
+		p.Logger.Warn("the servers' binary logs begin with transactions that have no GTID, which they do not send any more: tables lack what those did, and are partial")
+		p.beheaded = true
+	}
+	return at, err
 }
 
 // search looks for the starting point in the servers' binary logs.

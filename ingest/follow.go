@@ -420,12 +420,12 @@ func (l *loop) wait() error {
 	return err
 }
 
-// stop commits the last complete transaction. An open one is left for the next start.
+// stop commits the last complete transaction. An open one, and what comes again, is left for the next start.
 func (l *loop) stop(ctx context.Context) error {
 	if err := l.wait(); err != nil {
 		return err
 	}
-	if l.open {
+	if l.open || l.again != nil {
 		return nil
 	}
 	return l.flush(ctx, l.job(true))

@@ -27,6 +27,7 @@ type pipeline struct {
 	giveUpAt   time.Time            // when a start without any server fails; zero: never
 	target     *checkpoint.Set      // fixed when the first server list was seen
 	found      *checkpoint.Position // the starting point, once it was searched for
+	beheaded   bool                 // the beginning of the servers' logs cannot be read
 	compactor  *compactor           // of the loop under way; nil when compaction is off
 	ignored    []string             // foreign keys whose changes are missed, as logged
 	progress   *progress
@@ -148,7 +149,7 @@ func (l *loop) stoppedTables() error {
 
 // openTables opens every followed table that the lake has, takes it over from any older writer, and builds its index.
 func (p *pipeline) openTables(ctx context.Context, l *loop) error {
-	ids, err := p.Lake.List(ctx)
+	ids, err := p.Lake.Filled(ctx)
 	if err != nil {
 		return fmt.Errorf("list the lake's tables: %w", err)
 	}
@@ -168,6 +169,11 @@ func (p *pipeline) openTables(ctx context.Context, l *loop) error {
 	return nil
 }
 
+func notOurs(name string) error {
+	return fatal(fmt.Errorf("%s: the lake has this table, but no checkpoint of tidemark in it: another program made it, "+
+		"or it was rolled back to before tidemark's first commit; move it away, or leave it out with --tables '!%s'", name, name))
+}
+
 func (p *pipeline) openTable(ctx context.Context, id catalog.Identifier) (*table, error) {
 	name := id.DB + "." + id.Table
 	lt, err := lake.Open(ctx, p.Lake, id)
@@ -176,8 +182,7 @@ func (p *pipeline) openTable(ctx context.Context, id catalog.Identifier) (*table
 	}
 	record, ok := lt.Checkpoint()
 	if !ok {
-		return nil, fatal(fmt.Errorf("%s: the lake has this table, but no checkpoint of tidemark in it: another program made it, "+
-			"or it was rolled back to before tidemark's first commit; move it away, or leave it out with --tables '!%s'", name, name))
+		return nil, notOurs(name)
 	}
 	at, err := record.At()
 	if err != nil {
@@ -246,7 +251,7 @@ func (p *pipeline) begin(ctx context.Context, l *loop) error {
 			l.tables[full] = &table{name: full, loading: true}
 			l.loader.want(full, nil)
 		} else {
-			l.tables[full] = &table{name: full, at: start, set: start.Set, ahead: true, complete: start.IsBeginning()}
+			l.tables[full] = &table{name: full, at: start, set: start.Set, ahead: true, complete: start.IsBeginning() && !p.beheaded}
 		}
 	}
 	l.start = start

@@ -23,7 +23,7 @@ func (l *loop) table(db, name string) *table {
 	full := db + "." + name
 	t := l.tables[full]
 	if t == nil && l.session == nil && l.Tables.Match(db, name) {
-		t = &table{name: full, complete: l.start.IsBeginning()}
+		t = &table{name: full, complete: l.start.IsBeginning() && !l.beheaded}
 		l.tables[full] = t
 		if l.Start.Kind == StartInitial {
 			t.loading = true
@@ -149,8 +149,12 @@ func (l *loop) create(ctx context.Context, t *table, plan *decode.Plan) (*lake.T
 		record.State = checkpoint.StateLive
 	}
 	db, name := splitName(t.name)
-	lt, err := lake.Create(ctx, l.Lake, catalog.Identifier{DB: db, Table: name}, plan.Schema, plan.Key, lake.CreateOptions{FormatVersion: l.FormatVersion, Record: record})
+	id := catalog.Identifier{DB: db, Table: name}
+	lt, err := lake.Create(ctx, l.Lake, id, plan.Schema, plan.Key, lake.CreateOptions{FormatVersion: l.FormatVersion, Record: record})
 	if errors.Is(err, fs.ErrExist) {
+		if ours, err := l.Lake.Fills(ctx, id); err == nil && !ours {
+			return nil, notOurs(t.name)
+		}
 		return nil, fmt.Errorf("%w: another writer created %s just now", errAgain, t.name)
 	}
 	if err != nil {

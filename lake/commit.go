@@ -236,7 +236,7 @@ func (t *Table) publish(ctx context.Context, r checkpoint.Record, ch *change) er
 		if err := fresh.fenced(); err != nil {
 			return err
 		}
-		if fresh.snapshot != t.snapshot {
+		if fresh.snapshot != t.snapshot || fresh.uuid != t.uuid { // another uuid: dropped and made anew
 			return fmt.Errorf("%s: %w", t.id, ErrSnapshotChanged)
 		}
 		// Properties or schema were changed, or another branch: build on that.

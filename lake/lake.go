@@ -28,7 +28,9 @@ package lake
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"strconv"
 
@@ -50,6 +52,41 @@ type Lake struct {
 
 // List returns the lake's tables.
 func (l *Lake) List(ctx context.Context) ([]catalog.Identifier, error) { return l.Catalog.Tables(ctx) }
+
+// Filled returns the tables that tidemark fills. What other programs keep in the same lake is none of its business, and may
+// be what it cannot read.
+func (l *Lake) Filled(ctx context.Context) ([]catalog.Identifier, error) {
+	ids, err := l.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var filled []catalog.Identifier
+	for _, id := range ids {
+		switch ours, err := l.Fills(ctx, id); {
+		case errors.Is(err, fs.ErrNotExist): // dropped since
+		case err != nil:
+			return nil, err
+		case ours:
+			filled = append(filled, id)
+		}
+	}
+	return filled, nil
+}
+
+// Fills reports whether tidemark fills a table: then the table says so in its properties.
+func (l *Lake) Fills(ctx context.Context, id catalog.Identifier) (bool, error) {
+	v, err := l.Catalog.Load(ctx, id)
+	if err != nil {
+		return false, err
+	}
+	doc, err := parseDocument(v.Metadata)
+	if err != nil {
+		return false, fmt.Errorf("%s, metadata version %d: %w", id, v.N, err)
+	}
+	properties, err := doc.properties()
+	_, ours := properties[checkpoint.Key]
+	return ours, err
+}
 
 // CreateOptions are the choices made once for a table.
 type CreateOptions struct {

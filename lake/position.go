@@ -6,11 +6,11 @@ import (
 	"github.com/tidemark/tidemark/checkpoint"
 )
 
-// validRecord finds the checkpoint that is true of main's current snapshot: that of the nearest ancestor with one. The
+// ValidRecord finds the checkpoint that is true of main's current snapshot: that of the nearest ancestor with one. The
 // table property is believed only if its snapshot is the current one or an ancestor, since a rollback takes rows back but
 // leaves properties alone; where it is as near as a summary it wins, since a table without changes records its position
 // in the property only.
-func validRecord(meta table.Metadata) (checkpoint.Record, bool, error) {
+func ValidRecord(meta table.Metadata) (checkpoint.Record, bool, error) {
 	property, hasProperty, err := propertyRecord(meta.Properties())
 	if err != nil {
 		return checkpoint.Record{}, false, err

@@ -125,7 +125,7 @@ func (t *Table) load(ctx context.Context, version *catalog.Version) error {
 	if err := t.loadDeletes(ctx); err != nil {
 		return err
 	}
-	t.record, t.hasRecord, err = validRecord(meta)
+	t.record, t.hasRecord, err = ValidRecord(meta)
 	return err
 }
 

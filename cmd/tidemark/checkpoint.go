@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/tidemark/tidemark/checkpoint"
 )
 
 func (a *app) checkpointCommand() *cobra.Command {
@@ -29,11 +31,30 @@ func (a *app) checkpointCommand() *cobra.Command {
 				}
 				fmt.Fprintf(a.out, "%s (%s)\n  GTID set  %s\n  read from %s, %s:%d, transaction of %s\n  writer    pipeline %s, epoch %d, commit %s\n",
 					t.Table, r.State, r.GTIDSet, r.ServerUUID, r.File, r.Position, r.Time.UTC().Format(time.RFC3339Nano), r.Pipeline, r.Epoch, r.Commit)
+				if r.Anonymous {
+					fmt.Fprintln(a.out, "  no GTIDs  exact by file and offset on that server, by time on others")
+				}
+				if r.Replay != nil {
+					fmt.Fprintf(a.out, "  ahead     of the position, by what comes again: %s\n", replayText(r.Replay))
+				}
+				if r.Note != "" {
+					fmt.Fprintf(a.out, "  note      %s\n", r.Note)
+				}
 			}
 			return nil
 		},
 	}
 	a.listFlags(show)
-	c.AddCommand(show)
+	c.AddCommand(show, a.checkpointSetCommand())
 	return c
+}
+
+func replayText(r *checkpoint.Replay) string {
+	switch {
+	case r.Time.IsZero():
+		return r.GTIDSet
+	case r.GTIDSet == "":
+		return "up to " + r.Time.UTC().Format(time.RFC3339Nano)
+	}
+	return r.GTIDSet + ", and up to " + r.Time.UTC().Format(time.RFC3339Nano)
 }

@@ -54,7 +54,7 @@ func (a *app) compact(ctx context.Context, o compaction.PassOptions) error {
 	if err != nil {
 		return err
 	}
-	ids, err := l.List(ctx)
+	ids, err := l.Filled(ctx)
 	if err != nil {
 		return err
 	}

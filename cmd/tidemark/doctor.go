@@ -66,7 +66,7 @@ var errNoneServes = errors.New("no server of the list can serve now; the verdict
 func resumePoint(ctx context.Context, l *lake.Lake, filter source.Filter) (from checkpoint.Position, last string, err error) {
 	var all []checkpoint.Position
 	var names []string
-	ids, err := l.List(ctx)
+	ids, err := l.Filled(ctx)
 	if err != nil {
 		return from, "", err
 	}

@@ -19,13 +19,14 @@ import (
 
 func (a *app) ingestCommand() *cobra.Command {
 	var (
-		o             ingest.Options
-		start, until  string
-		memory, serve string
-		cascades      string
-		bound         time.Duration
-		profile       string
-		compact       string
+		o            ingest.Options
+		start, until string
+		memory       string
+		serve        serveSettings
+		cascades     string
+		bound        time.Duration
+		profile      string
+		compact      string
 	)
 	c := &cobra.Command{
 		Use:   "ingest",
@@ -67,13 +68,18 @@ func (a *app) ingestCommand() *cobra.Command {
 			if err := o.Validate(); err != nil {
 				return usageError{err}
 			}
+			if serve.address != "" {
+				if err := serve.validate(c.Context()); err != nil {
+					return err
+				}
+			}
 			if o.Lake, err = a.openLake(c.Context(), true); err != nil {
 				return err
 			}
-			if serve != "" {
+			if serve.address != "" {
 				m := monitor.New(bound)
 				o.Observer = m.Observe
-				stop, err := a.startServer(serve, o.Lake, m.Handler())
+				stop, err := a.startServer(c.Context(), &serve, o.Lake, m.Handler())
 				if err != nil {
 					return err
 				}
@@ -113,7 +119,8 @@ func (a *app) ingestCommand() *cobra.Command {
 	f.StringVar(&cascades, "cascades", "refuse", "`refuse or ignore` tables that foreign keys change without the binary log showing it (MySQL before 9.6)")
 	f.DurationVar(&o.ProbeInterval, "probe-interval", 30*time.Second, "all servers are looked at this often, beside the stream")
 	f.DurationVar(&o.RetentionWarning, "retention-warning", 6*time.Hour, "warn when a server purges what the lake lacks within this time")
-	f.StringVar(&serve, "serve", "", "also serve the Iceberg REST catalog, /metrics and /healthz on this `address`")
+	f.StringVar(&serve.address, "serve", "", "also serve the Iceberg REST catalog, /metrics and /healthz on this `address`")
+	serve.flags(f)
 	f.DurationVar(&bound, "unhealthy-after", monitor.DefaultBound, "/healthz answers 503 when no server can serve, or commits fail, for so long")
 	f.StringVar(&profile, "cpu-profile", "", "write a CPU profile to this `file`, for go tool pprof")
 	return c

@@ -21,6 +21,7 @@ type tableStatus struct {
 	FormatVersion int    `json:"format_version"`
 	lake.Size
 	Checkpoint *checkpoint.Record `json:"checkpoint"`
+	Foreign    bool               `json:"foreign,omitempty"`     // another program's, of which nothing else is told
 	Age        *float64           `json:"age_seconds,omitempty"` // since the source committed the checkpoint's last transaction
 }
 
@@ -41,12 +42,16 @@ func (a *app) statusCommand() *cobra.Command {
 			w := tabwriter.NewWriter(a.out, 0, 0, 2, ' ', 0)
 			fmt.Fprintln(w, "TABLE\tSTATE\tROWS\tDATA FILES\tDELETE FILES\tBYTES\tAGE\tCHECKPOINT")
 			for _, t := range list {
+				if t.Foreign {
+					fmt.Fprintf(w, "%s\tanother program's\n", t.Table)
+					continue
+				}
 				state, age, set := "no checkpoint", "", ""
 				if r := t.Checkpoint; r != nil {
-					state, set = string(r.State), shortSet(r.GTIDSet)
-					if p, err := ingest.ParseLoadProgress(*r); err == nil && r.State == checkpoint.StateLoading {
-						state += ": " + p.String()
-					}
+					state, set = string(r.State), shortPosition(r)
+				}
+				if p := t.load(); p != nil {
+					set = p.String()
 				}
 				if t.Age != nil {
 					age = source.Span(time.Duration(*t.Age * float64(time.Second)))
@@ -60,6 +65,18 @@ func (a *app) statusCommand() *cobra.Command {
 	return c
 }
 
+// load is how far the load of a table is; nil when it is not loaded now.
+func (t *tableStatus) load() *ingest.LoadProgress {
+	if t.Checkpoint == nil || t.Checkpoint.State != checkpoint.StateLoading {
+		return nil
+	}
+	p, err := ingest.ParseLoadProgress(*t.Checkpoint)
+	if err != nil {
+		return nil // --json has it as it is
+	}
+	return &p
+}
+
 func (a *app) listFlags(c *cobra.Command) {
 	f := c.Flags()
 	a.lakeFlags(f)
@@ -67,12 +84,12 @@ func (a *app) listFlags(c *cobra.Command) {
 	f.BoolVar(&a.json, "json", false, "machine-readable output")
 }
 
-func shortSet(text string) string {
-	set, err := checkpoint.ParseSet(text)
+func shortPosition(r *checkpoint.Record) string {
+	at, err := r.At()
 	if err != nil {
-		return text
+		return r.GTIDSet
 	}
-	return set.Short()
+	return at.Short()
 }
 
 func (a *app) tableStatuses(ctx context.Context) ([]tableStatus, error) {
@@ -91,6 +108,12 @@ func (a *app) tableStatuses(ctx context.Context) ([]tableStatus, error) {
 	list := []tableStatus{}
 	for _, id := range ids {
 		if !filter.Match(id.DB, id.Table) {
+			continue
+		}
+		if ours, err := l.Fills(ctx, id); err != nil {
+			return nil, err
+		} else if !ours {
+			list = append(list, tableStatus{Table: id.String(), Foreign: true})
 			continue
 		}
 		t, err := lake.Open(ctx, l, id)

@@ -17,7 +17,6 @@ func TestPosition(t *testing.T) {
 	c := open(t, s)
 	p, err := c.Position(t.Context())
 	require.NoError(t, err)
-	assert.Equal(t, s.UUID(), p.Server)
 	assert.Equal(t, s.Executed(t), p.Executed.String())
 	assert.True(t, p.Owned.IsEmpty())
 

@@ -8,7 +8,6 @@
 // key there can be, each once. Nothing is held open or locked on the server between statements.
 //
 // conn.go        one connection, its session, its errors
-// reached.go     which transactions a read may have seen
 // definition.go  information_schema -> table map
 // columns.go     one column of information_schema -> type and metadata of the table map
 // labels.go      the labels of ENUM and SET columns

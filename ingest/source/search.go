@@ -66,7 +66,7 @@ func (h *history) scan(ctx context.Context, f logFile, wanted func(b boundary) b
 	}
 	defer s.Close()
 	s.packets.ctx = ctx
-	at.Place.Begun, at.Time = s.fileBegun, s.fileBegun
+	at.Place.Begun = s.fileBegun
 	for {
 		tx, e, err := s.step()
 		if errors.Is(err, io.EOF) {
@@ -97,6 +97,22 @@ func (h *history) scan(ctx context.Context, f logFile, wanted func(b boundary) b
 			at.Set.Add(g)
 		}
 	}
+}
+
+// timed gives a position in a file its time when it is before the file's first transaction: that of the last one before,
+// or else when the file was begun.
+func (h *history) timed(ctx context.Context, file int, at checkpoint.Position) (checkpoint.Position, error) {
+	for i := file - 1; i >= 0 && at.Time.IsZero(); i-- {
+		before, err := h.scan(ctx, h.files[i], func(boundary) bool { return true })
+		if err != nil {
+			return at, err
+		}
+		at.Time = before.Time
+	}
+	if at.Time.IsZero() {
+		at.Time = at.Place.Begun
+	}
+	return at, nil
 }
 
 // PlaceError says that a file and offset given by a person are not a place to begin at.
@@ -139,7 +155,7 @@ func AtPlace(ctx context.Context, cfg Config, s State, file string, offset uint6
 	case at.Place.Offset < offset:
 		return wrong("the offset is inside a transaction, or no event begins there; the boundary before it is %s:%d", h.files[i].name, at.Place.Offset)
 	}
-	return at, nil
+	return h.timed(ctx, i, at)
 }
 
 // TooOldError says that no server's binary log reaches back to a time.
@@ -191,7 +207,12 @@ func (h *history) at(ctx context.Context, t time.Time) (at checkpoint.Position, 
 		}
 		// Everything that was committed before the oldest file was begun, which is known to the second, is in files that
 		// are gone: were one of them needed, its transactions would be earlier still.
-		from = at.Place.Begun.Add(time.Second)
+		if from = at.Place.Begun; !checkpoint.FirstFile(f.name) {
+			from = from.Add(time.Second)
+		}
+		if at.Time.IsZero() {
+			at.Time = at.Place.Begun
+		}
 		if reaches || i == 0 && !from.After(t) {
 			return at, from, true, nil
 		}

@@ -31,6 +31,16 @@ type Error struct {
 
 func (e *Error) Error() string { return e.Where + ": " + e.What }
 
+// variable is the annotation of a flag whose environment variable has a name of its own.
+const variable = "variable"
+
+// Variable gives a flag's environment variable a name that says more than the flag's, which stands beside its command.
+func Variable(flags *pflag.FlagSet, flag, name string) {
+	if err := flags.SetAnnotation(flag, variable, []string{name}); err != nil {
+		panic(err) // there is no such flag: a mistake in the program
+	}
+}
+
 // Apply sets the flags of a command that were not given on the command line from the environment and, where path is
 // not empty, from the YAML file there. known holds the flags of every command: one file may serve them all, so a key
 // that belongs to another command is passed over.
@@ -41,6 +51,9 @@ func Apply(flags, known *pflag.FlagSet, path string, getenv func(string) (string
 	var errs []error
 	flags.VisitAll(func(f *pflag.Flag) {
 		name := EnvPrefix + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
+		if own := f.Annotations[variable]; own != nil {
+			name = own[0]
+		}
 		v, ok := getenv(name)
 		if taken[f.Name] || !ok {
 			return

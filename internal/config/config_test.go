@@ -17,6 +17,8 @@ func flagSets() (flags, known *pflag.FlagSet) {
 	flags.Duration("checkpoint-idle-interval", 5*time.Minute, "")
 	flags.String("tables", "", "")
 	flags.String("lake", "", "")
+	flags.String("token", "", "")
+	Variable(flags, "token", "TIDEMARK_SERVE_TOKEN")
 	known = pflag.NewFlagSet("all", pflag.ContinueOnError)
 	known.AddFlagSet(flags)
 	known.String("other", "", "")
@@ -39,11 +41,11 @@ func apply(t *testing.T, yaml string, env map[string]string, args ...string) (*p
 
 func TestFlagBeatsEnvironmentBeatsFile(t *testing.T) {
 	flags, err := apply(t, "commit-interval: 1s\nlake: file:///file\ncheckpoint:\n  idle-interval: 7m\ntables: [a.b, '!a.c']\nother: x\n",
-		map[string]string{"TIDEMARK_COMMIT_INTERVAL": "2s", "TIDEMARK_LAKE": "file:///env"}, "--commit-interval=3s")
+		map[string]string{"TIDEMARK_COMMIT_INTERVAL": "2s", "TIDEMARK_LAKE": "file:///env", "TIDEMARK_SERVE_TOKEN": "secret", "TIDEMARK_TOKEN": "no"}, "--commit-interval=3s")
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, want := range map[string]string{"commit-interval": "3s", "lake": "file:///env", "checkpoint-idle-interval": "7m0s", "tables": "a.b,!a.c"} {
+	for name, want := range map[string]string{"commit-interval": "3s", "lake": "file:///env", "checkpoint-idle-interval": "7m0s", "tables": "a.b,!a.c", "token": "secret"} {
 		if got := flags.Lookup(name).Value.String(); got != want {
 			t.Errorf("%s is %q, want %q", name, got, want)
 		}

@@ -69,10 +69,17 @@ func TestWithoutGTIDs(t *testing.T) {
 	if !at.Anonymous || at.GTIDSet != "" || at.ServerUUID != s.UUID() || at.File == "" || at.Position == 0 {
 		t.Errorf("the record is %+v", at)
 	}
+	ends(t, start(t, lake.env, verifyArgs(lake, testenv.URL(s))...), 3, "gtid_mode is OFF, and verify compares at a GTID set")
 	said, code := lake.verdicts(t, s)
 	if v := said[s.Addr()]; code != 0 || v.Verdict != "can-serve" || !strings.Contains(v.Reason, "by file and offset, exactly from "+at.File) {
 		t.Errorf("doctor: exit code %d, %+v", code, v)
 	}
+
+	_, out, _ := run(t, lake.env, append([]string{"status"}, lake.args...)...)
+	if !strings.Contains(out, fmt.Sprintf("%s:%d of server %s", at.File, at.Position, s.UUID())) {
+		t.Errorf("status does not tell the position:\n%s", out)
+	}
+	ends(t, start(t, lake.env, append([]string{"verify", "--source", testenv.URL(s), "--tables", "app.hot"}, lake.args...)...), 3, "gtid_mode is OFF")
 
 	// An empty lake, and the place gone.
 	if said, code := localLake(t).verdicts(t, s); code != 0 || said[s.Addr()].Verdict != "can-serve" {
@@ -151,6 +158,210 @@ func TestStory4StandbyByTime(t *testing.T) {
 	equal(t, spare, lake.byDuckDB(t))
 	equal(t, spare, lake.byTrino(t))
 	lake.states(t, "live")
+}
+
+// TestWithoutGTIDsFailover: the standby that is read dies under load, and the same process goes on from the master by time;
+// then, with nothing written any more, the other way round, over a restart.
+func TestWithoutGTIDsFailover(t *testing.T) {
+	master := testenv.MySQL(t, withoutGTIDs)
+	spare := standby(t, master)
+	master.Exec(t, schema)
+	spare.CatchUp(t, master)
+	lake := localLake(t)
+	list := testenv.URL(master, spare)
+	w := newWorkload(36)
+	stop := background(t, w, master)
+	p := startIngest(t, lake, list, "--strict", "--fallback-interval", "2s")
+	p.waitForLog("reading server=" + spare.Addr()) // replicas are preferred
+	p.waitForLog("committed")
+	until(t, "more transactions", func() (bool, string) { return w.count.Load() > 100, p.text() })
+	spare.Kill(t)
+	p.waitForLog("reading server=" + master.Addr())
+	p.waitForLog("what came again has passed")
+	stop()
+	p.stop()
+	catchUp(t, lake, list, "--strict")
+	equal(t, master, lake.byDuckDB(t))
+	lake.states(t, "live")
+
+	spare.Start(t)
+	spare.CatchUp(t, master)
+	master.Kill(t)
+	p = startIngest(t, lake, list, "--strict", "--until", "caught-up")
+	p.waitForLog("what came again has passed")
+	ends(t, p, 0)
+	if used := lake.checkpoints(t)["hot"].Checkpoint.ServerUUID; used != spare.UUID() {
+		t.Errorf("the position is on %s, want %s", used, spare.UUID())
+	}
+	equal(t, spare, lake.byDuckDB(t))
+	lake.states(t, "live")
+}
+
+// TestWithoutGTIDsXA: a prepared transaction has its rows before, and its end after, a restart. File and offset have no gaps:
+// the position waits before it, and what lies between comes again.
+func TestWithoutGTIDsXA(t *testing.T) {
+	s := testenv.MySQL(t, withoutGTIDs)
+	s.Exec(t, schema)
+	lake := localLake(t)
+	p := startIngest(t, lake, testenv.URL(s), "--strict")
+	s.Exec(t, "XA START 'q'; INSERT INTO app.pair (a, b) VALUES (7, 'prepared'); XA END 'q'; XA PREPARE 'q'")
+	_, before := s.Coordinates(t)
+	s.Exec(t, "INSERT INTO app.hot VALUES (50, 1)", "UPDATE app.hot SET n = 2 WHERE id = 50", "DELETE FROM app.hot WHERE id = 1")
+	p.waitForLog("msg=committed table=app.hot")
+	until(t, "what came after it is committed", func() (bool, string) {
+		return fmt.Sprint(lake.byDuckDB(t)(t, "hot", "SELECT n FROM %s WHERE id = 50")) == "[[2]]", p.text()
+	})
+	p.kill()
+	if at := lake.checkpoints(t)["hot"].Checkpoint; at.Position >= before {
+		t.Errorf("the position is %d, after the prepared transaction, which ends at %d", at.Position, before)
+	}
+	p = startIngest(t, lake, testenv.URL(s), "--strict")
+	p.waitForLog("what came again has passed")
+	s.Exec(t, "XA COMMIT 'q'", "UPDATE app.hot SET n = 3 WHERE id = 50")
+	p.stop()
+	catchUp(t, lake, testenv.URL(s), "--strict")
+	equal(t, s, lake.byDuckDB(t))
+	lake.states(t, "live")
+}
+
+// TestStory2AnnouncedCoordinates: blue/green without GTIDs. The operator is told the file and offset on green that
+// correspond to the switch, and moves the lake there: nothing is lost, nothing comes twice.
+func TestStory2AnnouncedCoordinates(t *testing.T) {
+	blue := testenv.MySQL(t, withoutGTIDs)
+	green := standby(t, blue)
+	blue.Exec(t, schema)
+	lake := minioLake(t)
+	w := newWorkload(34)
+	stop := background(t, w, blue)
+	p := startIngest(t, lake, testenv.URL(blue))
+	p.waitForLog("committed")
+	until(t, "some transactions", func() (bool, string) { return w.count.Load() > 100, p.text() })
+	stop()
+	green.CatchUp(t, blue)
+	green.Exec(t, "STOP REPLICA", "RESET REPLICA ALL")
+	file, offset := green.Coordinates(t)
+	announced := fmt.Sprintf("%s:%d", file, offset)
+	set := func(place string, more ...string) *tidemark {
+		args := append([]string{"checkpoint", "set", "--source", testenv.URL(green), "--tables", "app.*", "--file", place, "--server", green.Addr()}, lake.args...)
+		return start(t, lake.env, append(args, more...)...)
+	}
+
+	// Blue was read to its end. A place further on would lose what green got since.
+	p.stop()
+	catchUp(t, lake, testenv.URL(blue), "--strict")
+	blue.Kill(t)
+	before := w.count.Load()
+	stop = background(t, w, green)
+	until(t, "green takes writes", func() (bool, string) { return w.count.Load() > before+100, "" })
+	stop()
+	laterFile, laterOffset := green.Coordinates(t)
+	ends(t, set(fmt.Sprintf("%s:%d", laterFile, laterOffset), "--reason", "too far"), 1, "nothing was moved", "app.hot has what was committed up to", "--allow-skip")
+	ends(t, set(fmt.Sprintf("%s:%d", file, offset+1), "--reason", "mistyped"), 2, "the boundary before it is "+announced)
+	ends(t, set(announced), 2, "--reason is missing")
+	for table, r := range lake.checkpoints(t) {
+		if r.Checkpoint.ServerUUID != blue.UUID() || r.Checkpoint.Note != "" {
+			t.Errorf("a refused move changed %s: %+v", table, r.Checkpoint)
+		}
+	}
+
+	ends(t, set(announced, "--reason", "blue/green upgrade, event 4711"), 0, "app.hot: moved from", announced)
+	if r := lake.checkpoints(t)["hot"].Checkpoint; r.File != file || r.Position != offset || r.ServerUUID != green.UUID() || !strings.Contains(r.Note, "blue/green upgrade, event 4711") || !strings.Contains(r.Note, "@") {
+		t.Errorf("the record is %+v", r)
+	}
+	_, out, _ := run(t, lake.env, append([]string{"checkpoint", "show"}, lake.args...)...)
+	if !strings.Contains(out, "blue/green upgrade, event 4711") {
+		t.Errorf("checkpoint show does not tell why:\n%s", out)
+	}
+	catchUp(t, lake, testenv.URL(green), "--strict")
+	equal(t, green, lake.byDuckDB(t))
+	equal(t, green, lake.byTrino(t))
+	lake.states(t, "live")
+
+	// A new lake begins at the same place.
+	fresh := localLake(t)
+	catchUp(t, fresh, testenv.URL(green), "--start", "file:"+announced)
+	fresh.states(t, "partial")
+}
+
+// TestStory4StandbyBehind: the standby never got the last transactions of the master. Nobody can bring them back, and the
+// lake has them: its tables are not right any more, and say so.
+func TestStory4StandbyBehind(t *testing.T) {
+	master := testenv.MySQL(t, withoutGTIDs)
+	spare := standby(t, master)
+	master.Exec(t, schema)
+	spare.CatchUp(t, master)
+	lake := localLake(t)
+	spare.Exec(t, "STOP REPLICA")
+	master.Exec(t, "UPDATE app.hot SET n = 7 WHERE id = 1")
+	catchUp(t, lake, testenv.URL(master))
+	lake.states(t, "live")
+	master.Kill(t)
+
+	// As long as it is a replica, it may still get them. Nothing that came again is committed before.
+	list := testenv.URL(master, spare)
+	p := startIngest(t, lake, list)
+	p.waitForLog("some transactions come again")
+	p.stop()
+	if rows := lake.byDuckDB(t)(t, "hot", "SELECT n FROM %s WHERE id = 1"); fmt.Sprint(rows) != "[[7]]" {
+		t.Errorf("the table has fallen back to %v", rows)
+	}
+	if used := lake.checkpoints(t)["hot"].Checkpoint.ServerUUID; used != master.UUID() {
+		t.Errorf("the position is on %s, want it where it was", used)
+	}
+	lake.states(t, "live")
+	p = startIngest(t, lake, list)
+	p.waitForLog("some transactions come again")
+	spare.Exec(t, "RESET REPLICA ALL", "UPDATE app.hot SET n = 9 WHERE id = 2")
+	p.waitForLog("table is suspect until it is loaded again")
+	p.stop()
+	lake.states(t, "suspect")
+}
+
+// TestGTIDModesTooEarly: gtid_mode was set to ON before ingest had read what has no GTID. The server does not send it any
+// more, and nothing is passed over; one mode back it does.
+func TestGTIDModesTooEarly(t *testing.T) {
+	s := testenv.MySQL(t, withoutGTIDs)
+	s.Exec(t, schema)
+	lake := localLake(t)
+	catchUp(t, lake, testenv.URL(s))
+	s.Exec(t, "UPDATE app.hot SET n = 5", "SET GLOBAL enforce_gtid_consistency = ON")
+	for _, mode := range []string{"OFF_PERMISSIVE", "ON_PERMISSIVE", "ON"} {
+		s.Exec(t, "SET GLOBAL gtid_mode = "+mode)
+	}
+	s.Exec(t, "UPDATE app.hot SET n = n + 1 WHERE id = 1")
+	said, code := lake.verdicts(t, s)
+	if v := said[s.Addr()]; code != 3 || v.Verdict != "wrong-settings" || !strings.Contains(v.Advice, "ON_PERMISSIVE") {
+		t.Errorf("doctor: exit code %d, %+v", code, v)
+	}
+	ends(t, startIngest(t, lake, testenv.URL(s)), 3, "wrong-settings", "Cannot replicate anonymous transaction")
+	s.Exec(t, "SET GLOBAL gtid_mode = ON_PERMISSIVE")
+	catchUp(t, lake, testenv.URL(s), "--strict")
+	s.Exec(t, "SET GLOBAL gtid_mode = ON", "UPDATE app.hot SET n = n + 1 WHERE id = 2")
+	catchUp(t, lake, testenv.URL(s), "--strict")
+	equal(t, s, lake.byDuckDB(t))
+	lake.states(t, "live")
+	if at := lake.checkpoints(t)["hot"].Checkpoint; at.Anonymous || at.GTIDSet != s.Executed(t) {
+		t.Errorf("with gtid_mode ON the record is %+v", at)
+	}
+}
+
+// TestEarliestAfterGTIDs: with gtid_mode ON a server does not send what has no GTID, and begins after it in silence. A table
+// that begins there lacks rows, and says so.
+func TestEarliestAfterGTIDs(t *testing.T) {
+	s := testenv.MySQL(t, withoutGTIDs)
+	s.Exec(t, schema, "FLUSH BINARY LOGS", "SET GLOBAL enforce_gtid_consistency = ON")
+	for _, mode := range []string{"OFF_PERMISSIVE", "ON_PERMISSIVE", "ON"} {
+		s.Exec(t, "SET GLOBAL gtid_mode = "+mode)
+	}
+	s.Exec(t, "INSERT INTO app.hot VALUES (12, 1)")
+	lake := localLake(t)
+	p := startIngest(t, lake, testenv.URL(s), "--until", "caught-up")
+	ends(t, p, 0, "begin with transactions that have no GTID")
+	lake.states(t, "partial")
+	rows := lake.byDuckDB(t)(t, "hot", "SELECT id, n FROM %s ORDER BY id")
+	if fmt.Sprint(rows) != "[[12 1]]" {
+		t.Errorf("hot has %v", rows)
+	}
 }
 
 // TestGTIDModes: GTIDs are enabled on a running topology, by the statements of docs/runbooks.md, and one ingest after the

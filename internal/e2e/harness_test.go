@@ -294,9 +294,9 @@ func (p *tidemark) served() (address string) {
 	p.t.Helper()
 	until(p.t, "it says where it listens", func() (bool, string) {
 		text := p.text()
-		if _, after, ok := strings.Cut(text, "address=http://"); ok {
-			host, _, _ := strings.Cut(after, "\n")
-			address = "http://" + host
+		if _, after, ok := strings.Cut(text, "address=http"); ok {
+			rest, _, _ := strings.Cut(after, "\n")
+			address = "http" + rest
 		}
 		return address != "", text
 	})

@@ -91,7 +91,7 @@ func TestStory3GapBeforeTheSet(t *testing.T) {
 	lake := localLake(t)
 	given, meant := origin+":38952-38961", origin+":1-38961"
 	p := startIngest(t, lake, testenv.URL(s), "--start", "gtid:"+given)
-	ends(t, p, 3, s.Addr()+"  purged", "38823 transactions that are not in the position: "+origin+":1-38823", "probably meant", "--start 'gtid:"+meant+"'")
+	ends(t, p, 3, s.Addr()+"  purged", "38823 transactions that the position lacks: "+origin+":1-38823", "probably meant", "--start 'gtid:"+meant+"'")
 	if len(lake.checkpoints(t)) != 0 {
 		t.Error("a refused start made tables")
 	}
@@ -100,4 +100,51 @@ func TestStory3GapBeforeTheSet(t *testing.T) {
 	if fmt.Sprint(rows) != "[[12 1]]" {
 		t.Errorf("hot has %v", rows)
 	}
+}
+
+// TestCheckpointSet: a position is moved by hand: back, which changes nothing in the end; forward, which is refused where it
+// would skip what the lake lacks; and never to where no server can go on.
+func TestCheckpointSet(t *testing.T) {
+	s := testenv.MySQL(t)
+	s.Exec(t, schema)
+	early := s.Executed(t)
+	lake := localLake(t)
+	stop := background(t, newWorkload(35), s)
+	p := startIngest(t, lake, testenv.URL(s))
+	p.waitForLog("committed")
+	set := func(more ...string) *tidemark {
+		args := append([]string{"checkpoint", "set", "--source", testenv.URL(s), "--tables", "app.*"}, lake.args...)
+		return start(t, lake.env, append(args, more...)...)
+	}
+	until(t, "some transactions are in the lake", func() (bool, string) { return lake.position(t) != early, p.text() })
+
+	// Back, under a running ingest: it ends, and the next one goes on from there.
+	ends(t, set("--gtid", early, "--reason", "a drill"), 0, "app.hot: moved from", "comes again")
+	ends(t, p, 4, "taken over")
+	stop()
+	record := lake.checkpoints(t)["hot"].Checkpoint
+	if record.GTIDSet != early || !strings.Contains(record.Note, "a drill") {
+		t.Errorf("the record is %+v", record)
+	}
+	catchUp(t, lake, testenv.URL(s), "--strict")
+	equal(t, s, lake.byDuckDB(t))
+	lake.states(t, "live")
+	if record := lake.checkpoints(t)["hot"].Checkpoint; record.GTIDSet != s.Executed(t) || !strings.Contains(record.Note, "a drill") {
+		t.Errorf("the record is %+v, want it at the end, and the note kept", record)
+	}
+
+	// Forward, over what the lake lacks.
+	before := s.Executed(t)
+	s.Exec(t, "UPDATE app.hot SET n = 5")
+	last := s.UUID() + ":" + strings.TrimPrefix(s.Executed(t), s.UUID()+":1-")
+	ends(t, set("--gtid", s.Executed(t), "--reason", "impatience"), 1, "nothing was moved", "app.hot lacks "+last, "--allow-skip")
+	ends(t, set("--gtid", s.UUID()+":1-999999", "--reason", "a guess"), 3, "diverged", s.Addr())
+	ends(t, set("--gtid", "nonsense", "--reason", "x"), 2, "nonsense")
+	ends(t, set("--gtid", before), 2, "--reason is missing")
+	if at := lake.position(t); at != before {
+		t.Errorf("a refused move moved the position from %s to %s", before, at)
+	}
+	ends(t, set("--gtid", s.Executed(t), "--reason", "impatience", "--allow-skip"), 0, "app.hot: moved from")
+	lake.states(t, "suspect")
+	ends(t, startIngest(t, lake, testenv.URL(s), "--until", "caught-up"), 0)
 }

@@ -53,6 +53,15 @@ func (s *TrinoServer) Catalog(t testing.TB, restURI string, b *Bucket) string {
 	return name
 }
 
+// CatalogOf makes a catalog of a properties file as Trino has it in etc/catalog, dropped with the test, and returns its name.
+func (s *TrinoServer) CatalogOf(t testing.TB, properties string) string {
+	t.Helper()
+	name := fmt.Sprintf("lake_%d_%d", os.Getpid(), serial.Add(1))
+	check(t, s.trino.CreateCatalogOf(t.Context(), name, properties))
+	closeWith(t, func() error { return s.trino.DropCatalog(context.Background(), name) })
+	return name
+}
+
 // Query runs one statement and returns its rows in the normal form (server.Null). Name tables in full: catalog.db.table.
 func (s *TrinoServer) Query(t testing.TB, sql string) [][]string {
 	t.Helper()

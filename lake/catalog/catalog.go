@@ -5,16 +5,26 @@
 // with N in it, without newline, for readers that know no service (DuckDB's iceberg_scan on the table's path).
 //
 // What must hold:
+//
 //   - The versions of a table form one line: vN+1 was derived from vN. The exclusive creation of vN+1 is the commit.
+//
 //   - Acknowledged is durable: no version that was acknowledged as committed is ever replaced or passed by.
+//
 //   - The hint is only a hint. A crash between the two leaves it behind by one, a failure longer; Load finds the newest
 //     version all the same. It is never trusted to exist, to be current or to point to a file.
 //
-// names.go  databases and tables as folders
-// load.go   finding the newest version
-// swap.go   committing the next one, and the hint
-// prune.go  removing old metadata files, and why that needs care
-// list.go   databases and tables
+//   - A version number is never used twice, by whatever a table of that name is dropped and made again: the end of a table is
+//     a version too (drop.go). So a writer that slept finds its place taken.
+//
+// names.go        databases and tables as folders
+// load.go         finding the newest version
+// swap.go         committing the next one
+// hint.go         version-hint.text
+// drop.go         ending a table
+// transaction.go  committing to several tables at once
+// prune.go        removing old metadata files, and why that needs care
+// list.go         which databases and tables there are
+// database.go     making, changing and dropping databases
 package catalog
 
 import (
@@ -40,6 +50,9 @@ type Version struct {
 
 	// confirmed is a moment at which this was the newest version.
 	confirmed time.Time
+
+	dropped  bool         // the version ends the table
+	reserved *reservation // the version holds the place for a transaction; Metadata are those before it
 }
 
 // Bucket is the catalog of one lake. It is safe for concurrent use, and any number of processes may use the same lake.

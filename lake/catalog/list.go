@@ -2,21 +2,37 @@ package catalog
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
 	"slices"
 	"strings"
 
 	"golang.org/x/sync/errgroup"
 )
 
-// Databases returns the names of the folders below the root that can be databases, sorted.
+// listParallel bounds the requests that a listing makes at once.
+const listParallel = 8
+
+// Databases returns the names of all databases, sorted: those that were created, and those with a table in them.
 func (b *Bucket) Databases(ctx context.Context) ([]string, error) {
-	return b.folders(ctx, "")
+	names, err := b.folders(ctx, "")
+	if err != nil {
+		return nil, err
+	}
+	return some(ctx, names, 0, func(ctx context.Context, db string) (bool, error) {
+		v, err := b.newestVersion(ctx, Identifier{DB: db})
+		if err != nil || !v.dropped {
+			return err == nil, err
+		}
+		return b.hasTables(ctx, db)
+	})
 }
 
+func (b *Bucket) hasTables(ctx context.Context, db string) (bool, error) {
+	one, err := b.TablesAfter(ctx, db, "", 1)
+	return len(one) > 0, err
+}
+
+// folders returns the names of what can be databases or tables below prefix, sorted.
 func (b *Bucket) folders(ctx context.Context, prefix string) ([]string, error) {
 	dirs, err := b.store.ListDirs(ctx, prefix)
 	if err != nil {
@@ -32,9 +48,39 @@ func (b *Bucket) folders(ctx context.Context, prefix string) ([]string, error) {
 	return names, nil
 }
 
+// some returns the names that pass the test, in order; the first limit of them, unless that is 0.
+func some(ctx context.Context, names []string, limit int, test func(context.Context, string) (bool, error)) ([]string, error) {
+	var found []string
+	for len(names) > 0 && (limit == 0 || len(found) < limit) {
+		chunk := names
+		if limit > 0 {
+			chunk = names[:min(len(names), max(listParallel, limit-len(found)))]
+		}
+		names = names[len(chunk):]
+		passed := make([]bool, len(chunk))
+		g, ctx := errgroup.WithContext(ctx)
+		g.SetLimit(listParallel)
+		for i, name := range chunk {
+			g.Go(func() (err error) {
+				passed[i], err = test(ctx, name)
+				return err
+			})
+		}
+		if err := g.Wait(); err != nil {
+			return nil, err
+		}
+		for i, name := range chunk {
+			if passed[i] && (limit == 0 || len(found) < limit) {
+				found = append(found, name)
+			}
+		}
+	}
+	return found, nil
+}
+
 // Tables returns all tables of the lake, sorted.
 func (b *Bucket) Tables(ctx context.Context) ([]Identifier, error) {
-	dbs, err := b.Databases(ctx)
+	dbs, err := b.folders(ctx, "")
 	if err != nil {
 		return nil, err
 	}
@@ -49,100 +95,40 @@ func (b *Bucket) Tables(ctx context.Context) ([]Identifier, error) {
 	return all, nil
 }
 
-// TablesIn returns the tables of one database, sorted: the folders that have a hint or a version.
+// TablesIn returns the tables of one database, sorted.
 func (b *Bucket) TablesIn(ctx context.Context, db string) ([]Identifier, error) {
+	return b.TablesAfter(ctx, db, "", 0)
+}
+
+// TablesAfter returns the tables of one database whose names come after a name, sorted; the first limit of them, unless
+// that is 0.
+func (b *Bucket) TablesAfter(ctx context.Context, db, after string, limit int) ([]Identifier, error) {
 	if db == "" {
 		return nil, nil
 	}
 	names, err := b.folders(ctx, Folder(db)+"/")
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("tables of %s: %w", db, err)
 	}
-	is := make([]bool, len(names))
-	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(8)
-	for i, name := range names {
-		g.Go(func() (err error) {
-			is[i], err = b.isTable(ctx, Identifier{db, name})
-			return err
-		})
+	if after != "" {
+		names = slices.DeleteFunc(names, func(n string) bool { return strings.Compare(n, after) <= 0 })
 	}
-	if err := g.Wait(); err != nil {
-		return nil, err
+	if names, err = some(ctx, names, limit, func(ctx context.Context, name string) (bool, error) { return b.isTable(ctx, Identifier{db, name}) }); err != nil {
+		return nil, fmt.Errorf("tables of %s: %w", db, err)
 	}
 	var ids []Identifier
-	for i, name := range names {
-		if is[i] {
-			ids = append(ids, Identifier{db, name})
-		}
+	for _, name := range names {
+		ids = append(ids, Identifier{db, name})
 	}
 	return ids, nil
 }
 
+// isTable takes the hint's word for it: a table that has ended has none.
 func (b *Bucket) isTable(ctx context.Context, id Identifier) (bool, error) {
 	n, err := b.readHint(ctx, id)
 	if err != nil || n > 0 {
 		return n > 0, err
 	}
-	n, err = b.highest(ctx, id)
-	return n > 0, err
-}
-
-// databaseFile holds the properties of a database that was made before any of its tables. A database needs none: a
-// table's folder makes it.
-const databaseFile = ".tidemark-database.json"
-
-// CreateDatabase makes an empty database that Databases lists. It fails with fs.ErrExist when it is there.
-func (b *Bucket) CreateDatabase(ctx context.Context, db string, properties map[string]string) error {
-	if db == "" {
-		return errors.New("create database: the name is empty")
-	}
-	if _, err := b.Database(ctx, db); !errors.Is(err, fs.ErrNotExist) {
-		if err == nil {
-			err = fs.ErrExist
-		}
-		return fmt.Errorf("create database %s: %w", db, err)
-	}
-	if properties == nil {
-		properties = map[string]string{}
-	}
-	body, err := json.Marshal(map[string]any{"properties": properties})
-	if err != nil {
-		return err
-	}
-	if err := b.store.PutIfAbsent(ctx, Folder(db)+"/"+databaseFile, body); err != nil {
-		return fmt.Errorf("create database %s: %w", db, err)
-	}
-	return nil
-}
-
-// Database returns a database's properties. Its error matches fs.ErrNotExist when there is none of that name.
-func (b *Bucket) Database(ctx context.Context, db string) (map[string]string, error) {
-	if db == "" {
-		return nil, fmt.Errorf("database %q: %w", db, fs.ErrNotExist)
-	}
-	body, err := b.store.Get(ctx, Folder(db)+"/"+databaseFile)
-	if errors.Is(err, fs.ErrNotExist) {
-		dbs, err := b.Databases(ctx)
-		if err != nil {
-			return nil, err
-		}
-		if !slices.Contains(dbs, db) {
-			return nil, fmt.Errorf("database %s: nothing at %s: %w", db, strings.TrimSuffix(b.store.URI(Folder(db)), "/"), fs.ErrNotExist)
-		}
-		return map[string]string{}, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	var file struct {
-		Properties map[string]string `json:"properties"`
-	}
-	if err := json.Unmarshal(body, &file); err != nil {
-		return nil, fmt.Errorf("database %s: %s: %w", db, b.store.URI(Folder(db)+"/"+databaseFile), err)
-	}
-	if file.Properties == nil {
-		file.Properties = map[string]string{}
-	}
-	return file.Properties, nil
+	v, err := b.newestVersion(ctx, id)
+	return err == nil && !v.dropped, err
 }

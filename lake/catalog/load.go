@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
-	"strconv"
 	"time"
 )
 
@@ -18,10 +17,53 @@ const fresh = time.Minute
 // stepLimit is how many versions past the hint are tried one by one before the folder is listed.
 const stepLimit = 8
 
-// Load returns the newest version; its error matches fs.ErrNotExist when there is no such table. A table that this
-// process has loaded or committed within the last minute costs one request, others three: the hint, the version it
-// names, and the absence of the one after.
+// MissingError says that the hint names a version, but no version is there: somebody deleted metadata files.
+type MissingError struct {
+	ID  Identifier
+	URI string // of the version that the hint names
+}
+
+func (e *MissingError) Error() string {
+	return fmt.Sprintf("%s is damaged: its version hint names %s, which is not there, nor is any other version", e.ID, e.URI)
+}
+
+// Unwrap makes the table count as absent.
+func (e *MissingError) Unwrap() error { return fs.ErrNotExist }
+
+// Load returns the newest version; its error matches fs.ErrNotExist when there is no such table, and is a *MissingError
+// when there should be one. A table that this process has loaded or committed within the last minute costs one request,
+// others three: the hint, the version it names, and the absence of the one after. A transaction that was decided but not
+// carried out is carried out.
 func (b *Bucket) Load(ctx context.Context, id Identifier) (*Version, error) {
+	v, err := b.newestVersion(ctx, id)
+	if err != nil {
+		return nil, fmt.Errorf("load %s: %w", id, err)
+	}
+	if v.dropped {
+		return nil, fmt.Errorf("load %s: no table at %s: %w", id, b.Location(id), fs.ErrNotExist)
+	}
+	return v, nil
+}
+
+// newestVersion returns the newest version, be it the end of the table, or version 0 of a table that never was.
+func (b *Bucket) newestVersion(ctx context.Context, id Identifier) (*Version, error) {
+	for range stepLimit {
+		v, err := b.find(ctx, id)
+		if err != nil || v.reserved == nil {
+			return v, err
+		}
+		decision, err := b.decision(ctx, v.reserved.ID)
+		if err != nil || decision == undecided {
+			return v, err
+		}
+		if _, err := b.settle(ctx, v, decision); err != nil && !errors.Is(err, ErrConflict) {
+			return nil, err
+		}
+	}
+	return nil, errors.New("it is changed faster than it can be read")
+}
+
+func (b *Bucket) find(ctx context.Context, id Identifier) (*Version, error) {
 	b.mu.Lock()
 	known := b.newest[id]
 	b.mu.Unlock()
@@ -31,18 +73,26 @@ func (b *Bucket) Load(ctx context.Context, id Identifier) (*Version, error) {
 	b.forget(id)
 	n, err := b.readHint(ctx, id)
 	if err != nil {
-		return nil, fmt.Errorf("load %s: %w", id, err)
+		return nil, err
 	}
 	if n > 0 {
 		v, err := b.read(ctx, id, n)
 		switch {
 		case err == nil:
-			return b.climb(ctx, v)
+			newest, err := b.climb(ctx, v)
+			if err == nil && newest.dropped && newest.reserved == nil {
+				b.Point(ctx, newest) // who dropped it died before it could remove the hint
+			}
+			return newest, err
 		case !errors.Is(err, fs.ErrNotExist):
-			return nil, fmt.Errorf("load %s: %w", id, err)
+			return nil, err
 		}
 	}
-	return b.search(ctx, id)
+	v, err := b.search(ctx, id)
+	if err == nil && v.N == 0 && n > 0 {
+		return nil, &MissingError{id, b.MetadataURI(id, n)}
+	}
+	return v, err
 }
 
 // climb goes from a version that exists to the newest.
@@ -56,7 +106,7 @@ func (b *Bucket) climb(ctx context.Context, v *Version) (*Version, error) {
 			return b.remember(&confirmed), nil
 		}
 		if err != nil {
-			return nil, fmt.Errorf("load %s: %w", v.ID, err)
+			return nil, err
 		}
 		v = next
 	}
@@ -70,22 +120,22 @@ func (b *Bucket) search(ctx context.Context, id Identifier) (*Version, error) {
 		asked := b.clock()
 		n, err := b.highest(ctx, id)
 		if err != nil {
-			return nil, fmt.Errorf("load %s: %w", id, err)
+			return nil, err
 		}
 		if n == 0 {
-			return nil, fmt.Errorf("load %s: no table at %s: %w", id, b.Location(id), fs.ErrNotExist)
+			return &Version{ID: id, dropped: true, confirmed: asked}, nil
 		}
 		v, err := b.read(ctx, id, n)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
 		if err != nil {
-			return nil, fmt.Errorf("load %s: %w", id, err)
+			return nil, err
 		}
 		v.confirmed = asked
 		return b.remember(v), nil
 	}
-	return nil, fmt.Errorf("load %s: the metadata files at %s disappear as fast as they are found: is something deleting them?", id, b.Location(id))
+	return nil, fmt.Errorf("the metadata files at %s disappear as fast as they are found: is something deleting them?", b.Location(id))
 }
 
 // highest returns the greatest version in the folder, 0 for none.
@@ -107,21 +157,13 @@ func (b *Bucket) read(ctx context.Context, id Identifier, n int) (*Version, erro
 	if err != nil {
 		return nil, err
 	}
-	return &Version{ID: id, N: n, Metadata: body}, nil
-}
-
-// readHint returns 0 for a hint that is absent or not a version.
-func (b *Bucket) readHint(ctx context.Context, id Identifier) (int, error) {
-	text, err := b.store.Get(ctx, id.hintName())
-	if errors.Is(err, fs.ErrNotExist) {
-		return 0, nil
+	v := &Version{ID: id, N: n, Metadata: body}
+	if v.reserved, err = parseReservation(body); err != nil {
+		return nil, fmt.Errorf("%s: %w", b.MetadataURI(id, n), err)
 	}
-	if err != nil {
-		return 0, err
+	if v.reserved != nil {
+		v.Metadata = v.reserved.before
 	}
-	n, err := strconv.Atoi(string(text))
-	if err != nil || n < 0 {
-		return 0, nil //nolint:nilerr // any program may have written it
-	}
-	return n, nil
+	v.dropped = isEnd(v.Metadata)
+	return v, nil
 }

@@ -8,14 +8,27 @@ import (
 	"unicode/utf8"
 )
 
-// Identifier names a table as the source does, with its case.
+// Identifier names a table as the source does, with its case. Without a table it is the database's own record.
 type Identifier struct{ DB, Table string }
 
+// databaseFolder is no table's, since those have no leading dot.
+const databaseFolder = ".tidemark-database"
+
 // String is for people: db.table.
-func (id Identifier) String() string { return id.DB + "." + id.Table }
+func (id Identifier) String() string {
+	if id.Table == "" {
+		return "database " + id.DB
+	}
+	return id.DB + "." + id.Table
+}
 
 // Path is the table's folder below the lake's root.
-func (id Identifier) Path() string { return Folder(id.DB) + "/" + Folder(id.Table) }
+func (id Identifier) Path() string {
+	if id.Table == "" {
+		return Folder(id.DB) + "/" + databaseFolder
+	}
+	return Folder(id.DB) + "/" + Folder(id.Table)
+}
 
 // MetadataName is the object of version n.
 func (id Identifier) MetadataName(n int) string {

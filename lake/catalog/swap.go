@@ -1,41 +1,56 @@
 package catalog
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
-	"strconv"
-	"time"
-
-	"github.com/cenkalti/backoff/v5"
 )
 
-// hintLimit is how long writing the hint may take once the commit is done, in spite of a context that has ended: a
-// shutdown should leave the hint right. A try that hangs is given up after hintPatience; there are hintTries.
-const (
-	hintLimit    = 10 * time.Second
-	hintPatience = 2 * time.Second
-	hintTries    = 3
-)
+// OutcomeError says that it is not known whether a version was created.
+type OutcomeError struct {
+	ID  Identifier
+	N   int
+	Err error
+}
 
-// Create makes a table with its first version. It fails with fs.ErrExist when there is one.
+func (e *OutcomeError) Error() string {
+	return fmt.Sprintf("commit version %d of %s: %v", e.N, e.ID, e.Err)
+}
+
+func (e *OutcomeError) Unwrap() error { return e.Err }
+
+// Create makes a table with its first version. It fails with fs.ErrExist when there is one. Of a table that was dropped
+// before, the numbers go on.
 func (b *Bucket) Create(ctx context.Context, id Identifier, metadata []byte) (*Version, error) {
-	asked := b.clock()
-	// Version 1 of an old table may have been pruned, so its absence proves nothing.
-	_, err := b.Load(ctx, id)
-	if err == nil {
-		return nil, fmt.Errorf("create %s: there is a table at %s: %w", id, b.Location(id), fs.ErrExist)
-	}
-	if !errors.Is(err, fs.ErrNotExist) {
+	base, err := b.Vacant(ctx, id)
+	if err != nil {
 		return nil, err
 	}
-	v, err := b.publish(ctx, &Version{ID: id, confirmed: asked}, metadata)
+	v, err := b.publish(ctx, base, metadata)
 	if errors.Is(err, ErrConflict) {
 		return nil, fmt.Errorf("create %s: another writer created it just now: %w", id, fs.ErrExist)
 	}
 	if err != nil {
+		b.forget(id)
 		return nil, fmt.Errorf("create %s: %w", id, err)
+	}
+	return v, nil
+}
+
+// Vacant returns what a table that is not there is created on, by Swap or SwapAll. It fails with fs.ErrExist when the
+// table is there. Version 0 means that there never was one.
+func (b *Bucket) Vacant(ctx context.Context, id Identifier) (*Version, error) {
+	v, err := b.newestVersion(ctx, id)
+	var missing *MissingError
+	switch {
+	case errors.As(err, &missing):
+		return &Version{ID: id, dropped: true, confirmed: b.clock()}, nil
+	case err != nil:
+		return nil, fmt.Errorf("create %s: %w", id, err)
+	case !v.dropped:
+		return nil, fmt.Errorf("create %s: there is a table at %s: %w", id, b.Location(id), fs.ErrExist)
 	}
 	return v, nil
 }
@@ -46,7 +61,7 @@ func (b *Bucket) Create(ctx context.Context, id Identifier, metadata []byte) (*V
 //   - anything else, a context that ended included: the outcome is unknown. Load, and look for your commit in it.
 //
 // A Swap of a base that was swapped before with an unknown outcome reports ErrConflict if that first one was applied:
-// look first.
+// look first (Applied).
 func (b *Bucket) Swap(ctx context.Context, base *Version, metadata []byte) (*Version, error) {
 	v, err := b.publish(ctx, base, metadata)
 	if err != nil {
@@ -56,7 +71,27 @@ func (b *Bucket) Swap(ctx context.Context, base *Version, metadata []byte) (*Ver
 	return v, nil
 }
 
+// publish creates the version after base, and points the hint to it.
 func (b *Bucket) publish(ctx context.Context, base *Version, metadata []byte) (*Version, error) {
+	if base.reserved != nil {
+		// Whoever comes first decides: a transaction that has not done so yet has lost.
+		decision, err := b.decide(ctx, base.reserved.ID, aborted)
+		if err != nil {
+			return nil, err
+		}
+		if decision == committed {
+			return nil, fmt.Errorf("%w: a transaction has changed it", ErrConflict)
+		}
+	}
+	v, err := b.place(ctx, base, metadata)
+	if err != nil {
+		return nil, err
+	}
+	return b.Point(ctx, v), nil
+}
+
+// place creates the version after base.
+func (b *Bucket) place(ctx context.Context, base *Version, metadata []byte) (*Version, error) {
 	id, n := base.ID, base.N+1
 	begun := b.clock()
 	err := b.store.PutIfAbsent(ctx, id.MetadataName(n), metadata)
@@ -64,70 +99,44 @@ func (b *Bucket) publish(ctx context.Context, base *Version, metadata []byte) (*
 		return nil, fmt.Errorf("%w: %s is there", ErrConflict, b.MetadataURI(id, n))
 	}
 	if err != nil {
-		return nil, err
+		return nil, &OutcomeError{id, n, err}
 	}
 	if b.since(base.confirmed) >= sureFor {
-		if err := b.takeBackIfPassed(ctx, id, n, begun); err != nil {
+		if err := b.takeBackIfPassed(ctx, id, n, begun); errors.Is(err, ErrConflict) {
 			return nil, err
+		} else if err != nil {
+			return nil, &OutcomeError{id, n, err}
 		}
 	}
-	v := &Version{ID: id, N: n, Metadata: metadata, confirmed: begun}
+	v := &Version{ID: id, N: n, Metadata: metadata, confirmed: begun, dropped: isEnd(metadata)}
+	if v.reserved, err = parseReservation(metadata); err != nil {
+		return nil, err
+	}
+	if v.reserved != nil {
+		v.Metadata, v.dropped = v.reserved.before, isEnd(v.reserved.before)
+	}
 	b.outdate(id, base.N)
-	b.remember(v)
-	return b.Point(ctx, v), nil
+	return b.remember(v), nil
 }
 
-// Point makes the hint name a version that is committed, or what is newer. Create and Swap do so by themselves; it is
-// for a Swap of unknown outcome that turned out to be applied. HintErr of what it returns says whether it went well.
-func (b *Bucket) Point(ctx context.Context, v *Version) *Version {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), hintLimit)
-	defer cancel()
-	point := func() (struct{}, error) {
-		ctx, cancel := context.WithTimeout(ctx, hintPatience)
-		defer cancel()
-		return struct{}{}, b.pointHint(ctx, v.ID, v.N)
+// Applied looks what became of a Create, Swap or Drop that failed with an *OutcomeError: whether the version that it was
+// to create is there with that content. Its own error means that this is still not known.
+func (b *Bucket) Applied(ctx context.Context, unknown *OutcomeError, metadata []byte) (*Version, bool, error) {
+	newest, err := b.newestVersion(ctx, unknown.ID)
+	switch {
+	case err != nil:
+		return nil, false, err
+	case newest.N < unknown.N:
+		// The request may still be on its way.
+		return nil, false, fmt.Errorf("version %d is not there yet", unknown.N)
 	}
-	if _, err := backoff.Retry(ctx, point, backoff.WithMaxTries(hintTries)); err != nil {
-		noted := *v
-		noted.HintErr = fmt.Errorf("version %d of %s is committed, but its version-hint.text is not up to date: %w", v.N, v.ID, err)
-		return &noted
+	v, err := b.read(ctx, unknown.ID, unknown.N)
+	if err != nil {
+		return nil, false, err
 	}
-	return v
-}
-
-// pointHint writes n, or what is newer, into the hint.
-//
-// Writers race: the one that committed n may write its hint after the one that committed n+1, and readers without a
-// catalog would stay at n until the next commit. So each writer looks for n+1 after writing n, and writes again while
-// there is one. The last write of all then finds nothing newer than what it wrote: had there been something, it would
-// not be the last; and what comes later is followed by its own write.
-func (b *Bucket) pointHint(ctx context.Context, id Identifier, n int) error {
-	for {
-		if err := b.store.Put(ctx, id.hintName(), []byte(strconv.Itoa(n))); err != nil {
-			return err
-		}
-		newest := n
-		for step := 0; ; step++ {
-			if step == stepLimit {
-				highest, err := b.highest(ctx, id)
-				if err != nil {
-					return err
-				}
-				newest = max(newest, highest)
-				break
-			}
-			_, err := b.store.Get(ctx, id.MetadataName(newest+1))
-			if errors.Is(err, fs.ErrNotExist) {
-				break
-			}
-			if err != nil {
-				return err
-			}
-			newest++
-		}
-		if newest == n {
-			return nil
-		}
-		n = newest
+	if !bytes.Equal(v.Metadata, metadata) || v.reserved != nil {
+		return nil, false, nil
 	}
+	v.confirmed = newest.confirmed
+	return b.Point(ctx, v), true, nil
 }

@@ -8,10 +8,11 @@ import (
 	"net/http"
 	"strconv"
 
+	"github.com/tidemark/tidemark/lake/catalog"
 	"github.com/tidemark/tidemark/lake/store"
 )
 
-// protocolError is an error in the protocol's own terms.
+// protocolError is an error in the protocol's own terms (protocol, ErrorModel).
 type protocolError struct {
 	status int
 	kind   string // the exception's name, by which clients choose their own
@@ -24,22 +25,34 @@ func badRequest(format string, args ...any) error {
 	return &protocolError{http.StatusBadRequest, "BadRequestException", fmt.Sprintf(format, args...)}
 }
 
-func alreadyExists(err error) error {
-	return &protocolError{http.StatusConflict, "AlreadyExistsException", err.Error()}
+func alreadyExists(format string, args ...any) error {
+	return &protocolError{http.StatusConflict, "AlreadyExistsException", fmt.Sprintf(format, args...)}
 }
 
-func noSuchTable(err error) error {
-	return &protocolError{http.StatusNotFound, "NoSuchTableException", err.Error()}
+func commitFailed(format string, args ...any) error {
+	return &protocolError{http.StatusConflict, "CommitFailedException", fmt.Sprintf(format, args...)}
 }
 
-func noSuchNamespace(err error) error {
-	return &protocolError{http.StatusNotFound, "NoSuchNamespaceException", err.Error()}
+func outcomeUnknown(format string, args ...any) error {
+	return &protocolError{http.StatusInternalServerError, "CommitStateUnknownException", fmt.Sprintf(format, args...)}
 }
 
-// absent turns fs.ErrNotExist into one of the above.
-func absent(err error, as func(error) error) error {
+// noTable turns fs.ErrNotExist into the protocol's error. A table whose metadata somebody deleted is told apart.
+func noTable(err error, db, name string) error {
+	var missing *catalog.MissingError
+	switch {
+	case errors.As(err, &missing):
+		return &protocolError{http.StatusNotFound, "NotFoundException", fmt.Sprintf("Failed to open input stream for file: %s: %v", missing.URI, err)}
+	case errors.Is(err, fs.ErrNotExist):
+		return &protocolError{http.StatusNotFound, "NoSuchTableException", fmt.Sprintf("Table does not exist: %s.%s", db, name)}
+	}
+	return err
+}
+
+// noNamespace turns fs.ErrNotExist into the protocol's error.
+func noNamespace(err error, db string) error {
 	if errors.Is(err, fs.ErrNotExist) {
-		return as(err)
+		return &protocolError{http.StatusNotFound, "NoSuchNamespaceException", "Namespace does not exist: " + db}
 	}
 	return err
 }

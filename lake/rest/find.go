@@ -15,6 +15,19 @@ import (
 // iceberg.rest-catalog.case-insensitive-name-matching is set). So a name that is not there as it is written is taken
 // for the one that differs from it in case only, if there is exactly one.
 
+// identifier is a table's name in bodies (protocol, TableIdentifier).
+type identifier struct {
+	Namespace []string `json:"namespace"`
+	Name      string   `json:"name"`
+}
+
+func (i identifier) split() (db, name string, err error) {
+	if len(i.Namespace) != 1 || i.Namespace[0] == "" || i.Name == "" {
+		return "", "", badRequest("table %q.%q: expected a namespace of one level and a name", strings.Join(i.Namespace, "."), i.Name)
+	}
+	return i.Namespace[0], i.Name, nil
+}
+
 // findDatabase returns a database's own name and properties.
 func (s *server) findDatabase(ctx context.Context, asked string) (string, map[string]string, error) {
 	properties, err := s.catalog.Database(ctx, asked)
@@ -27,34 +40,41 @@ func (s *server) findDatabase(ctx context.Context, asked string) (string, map[st
 	}
 	name, ok := onlyFold(asked, names, func(n string) string { return n })
 	if !ok {
-		return "", nil, err
+		return "", nil, noNamespace(err, asked)
 	}
 	properties, err = s.catalog.Database(ctx, name)
-	return name, properties, err
+	return name, properties, noNamespace(err, asked)
 }
 
-// findTable returns a table's newest version; its ID tells the table's own name.
-func (s *server) findTable(ctx context.Context, db, asked string) (*catalog.Version, error) {
+// findTable returns the newest version of the table in the request's path; its ID tells the table's own name.
+func (s *server) findTable(r *http.Request) (*catalog.Version, error) {
+	return s.find(r.Context(), pathName(r, "namespace"), pathName(r, "table"))
+}
+
+func (s *server) find(ctx context.Context, db, asked string) (*catalog.Version, error) {
 	v, err := s.catalog.Load(ctx, catalog.Identifier{DB: db, Table: asked})
-	if !errors.Is(err, fs.ErrNotExist) {
-		return v, err
+	var missing *catalog.MissingError
+	if !errors.Is(err, fs.ErrNotExist) || errors.As(err, &missing) {
+		return v, noTable(err, db, asked)
 	}
-	db, _, dbErr := s.findDatabase(ctx, db)
-	if errors.Is(dbErr, fs.ErrNotExist) {
-		return nil, err
+	own, _, dbErr := s.findDatabase(ctx, db)
+	var none *protocolError
+	if errors.As(dbErr, &none) {
+		return nil, noTable(err, db, asked)
 	}
 	if dbErr != nil {
 		return nil, dbErr
 	}
-	ids, listErr := s.catalog.TablesIn(ctx, db)
+	ids, listErr := s.catalog.TablesIn(ctx, own)
 	if listErr != nil {
 		return nil, listErr
 	}
 	id, ok := onlyFold(asked, ids, func(id catalog.Identifier) string { return id.Table })
 	if !ok {
-		return nil, err
+		return nil, noTable(err, db, asked)
 	}
-	return s.catalog.Load(ctx, id)
+	v, err = s.catalog.Load(ctx, id)
+	return v, noTable(err, db, asked)
 }
 
 // onlyFold returns the one of all whose name equals asked, or else the only one that does so but for case.

@@ -21,8 +21,8 @@ func check(t testing.TB, err error) {
 	}
 }
 
-// lake is one lake with a service over it.
-type lake struct {
+// served is one lake with a service over it.
+type served struct {
 	store   store.Store
 	catalog *catalog.Bucket
 	uri     string
@@ -30,28 +30,28 @@ type lake struct {
 	python  string          // settings for PyIceberg's catalog()
 }
 
-func local(t *testing.T) *lake {
+func local(t *testing.T) *served {
 	t.Helper()
 	s, err := store.OpenLocal(t.TempDir() + "/lake")
 	check(t, err)
-	return serve(t, &lake{store: s}, rest.S3{})
+	return serve(t, &served{store: s}, rest.S3{})
 }
 
 // minio serves a bucket; with vend the service hands out the credentials, else each reader brings its own.
-func minio(t *testing.T, vend bool) *lake {
+func minio(t *testing.T, vend bool) *served {
 	t.Helper()
 	b := testenv.MinIO(t)
 	s, err := store.OpenS3(t.Context(), b.Name, "my/lake", store.S3Options{Endpoint: b.Endpoint, Region: b.Region, AccessKey: b.AccessKey, SecretKey: b.SecretKey})
 	check(t, err)
 	readers := rest.S3{Endpoint: b.Endpoint, Region: b.Region, PathStyle: true}
-	l := &lake{store: s, bucket: b, python: ", " + b.PyIcebergS3()}
+	l := &served{store: s, bucket: b, python: ", " + b.PyIcebergS3()}
 	if vend {
 		readers.AccessKey, readers.SecretKey, l.python = b.AccessKey, b.SecretKey, ""
 	}
 	return serve(t, l, readers)
 }
 
-func serve(t *testing.T, l *lake, readers rest.S3) *lake {
+func serve(t *testing.T, l *served, readers rest.S3) *served {
 	t.Helper()
 	l.catalog = catalog.NewBucket(l.store)
 	server := httptest.NewServer(rest.New(rest.Options{Catalog: l.catalog, Readers: readers}))
@@ -60,7 +60,7 @@ func serve(t *testing.T, l *lake, readers rest.S3) *lake {
 	return l
 }
 
-func (l *lake) pyiceberg(t *testing.T, code string) any {
+func (l *served) pyiceberg(t *testing.T, code string) any {
 	t.Helper()
 	return testenv.PyIceberg(t, fmt.Sprintf("import pyarrow as pa\nc = catalog(%q%s)\n", l.uri, l.python)+code)
 }
@@ -77,7 +77,7 @@ func TestEngines(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		name string
-		lake *lake
+		lake *served
 		odd  string // a name that needs escaping
 	}{
 		{"local", local(t), "Ünï+表 /50%?*"},
@@ -91,7 +91,7 @@ func TestEngines(t *testing.T) {
 	}
 }
 
-func engines(t *testing.T, l *lake, odd string) {
+func engines(t *testing.T, l *served, odd string) {
 	l.pyiceberg(t, `
 schema = pa.schema([pa.field("id", pa.int64(), nullable=False), pa.field("s", pa.string())])
 c.create_namespace("shop")

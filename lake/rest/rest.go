@@ -1,86 +1,60 @@
 // Package rest serves the bucket catalog by the Iceberg REST protocol, for engines that want a service: Trino, Spark,
-// PyIceberg, DuckDB (apache/iceberg, open-api/rest-catalog-open-api.yaml).
+// PyIceberg, DuckDB (apache/iceberg, open-api/rest-catalog-open-api.yaml; "the protocol" below).
 //
 // In come HTTP requests; out go table metadata exactly as they lie in the lake, and commits: the client's requirements
 // are checked against the newest version, its updates applied to it, and the result swapped in through the catalog,
-// like tidemark's own commits. What must hold: an answer of 200 to a commit means that it is in the lake for good, 409
-// that it is not, and everything else says which of the two or that it is unknown.
+// like tidemark's own commits. What must hold:
+//
+//   - An answer of 200 or 204 to a commit means that it is in the lake for good, 409 that it is not, and everything else
+//     says which of the two or that it is unknown.
+//   - No commit takes a table's checkpoint away or sets it back (checkpoint.go).
 //
 // Tables in a local folder have file:///absolute/path addresses. PyIceberg and DuckDB read them as they are; Trino needs
 // fs.native-local.enabled=true and local.location=/ in its catalog, and all of them need the folder on their machine.
 //
-// rest.go        routes and what readers are told about the store
+// rest.go        routes
+// auth.go        tokens
+// readers.go     what clients are told about the store
 // find.go        names in the case of the source or of Trino
+// page.go        lists in pages
 // namespaces.go  databases
-// tables.go      listing, loading and creating tables
-// commit.go      changing them
+// tables.go      listing and loading tables
+// create.go      creating and registering them
+// drop.go        dropping and renaming them
+// purge.go       removing the files of a dropped table
+// commit.go      changing one table or several
+// metadata.go    from requirements and updates to the next metadata
+// checkpoint.go  what a commit must leave alone
 // answer.go      bodies and errors
 package rest
 
 import (
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"net/http"
-	"strconv"
 
 	"github.com/tidemark/tidemark/lake/catalog"
 )
 
-// DefaultAddress is where the service listens unless told otherwise: it has no authentication, so on loopback.
+// DefaultAddress is where the service listens unless told otherwise.
 const DefaultAddress = "127.0.0.1:8181"
 
 // Options are the settings of the service.
 type Options struct {
 	Catalog *catalog.Bucket
 	Readers S3           // handed to every client
+	Tokens  *Tokens      // who may use the service; nil: everybody who can reach it
 	Logger  *slog.Logger // default slog.Default()
-}
-
-// S3 is how clients reach the objects of an S3 lake. They are told what is not zero. Leave the credentials empty unless
-// everybody who can reach the service may have them: without, clients use their own.
-type S3 struct {
-	Endpoint  string // URL
-	Region    string
-	PathStyle bool
-
-	AccessKey, SecretKey, SessionToken string
-}
-
-func (s S3) config() map[string]string {
-	c := map[string]string{}
-	set := func(value string, keys ...string) {
-		for _, k := range keys {
-			if value != "" {
-				c[k] = value
-			}
-		}
-	}
-	set(s.Endpoint, "s3.endpoint")
-	set(s.Region, "s3.region", "client.region")
-	if s.PathStyle {
-		set(strconv.FormatBool(s.PathStyle), "s3.path-style-access")
-	}
-	set(s.AccessKey, "s3.access-key-id")
-	set(s.SecretKey, "s3.secret-access-key")
-	set(s.SessionToken, "s3.session-token")
-	return c
-}
-
-// tableConfig is what comes with each table. DuckDB takes it for the whole truth about S3, so that its own secret would
-// not be used: nothing is said there unless credentials are.
-func (s S3) tableConfig() map[string]string {
-	if s.AccessKey == "" {
-		return map[string]string{}
-	}
-	return s.config()
 }
 
 // server is the handler.
 type server struct {
-	catalog *catalog.Bucket
-	readers S3
-	log     *slog.Logger
-	mux     *http.ServeMux
+	catalog   *catalog.Bucket
+	readers   S3
+	log       *slog.Logger
+	mux       *http.ServeMux
+	endpoints []string
 }
 
 // Routes, as the protocol's config answer names them. The prefix it allows for is empty here.
@@ -91,35 +65,45 @@ const (
 	oneTable   = tables + "/{table}"
 )
 
-// New returns the service's handler. Queries such as ?warehouse=, ?pageToken= and ?snapshots= are tolerated: there is
-// one warehouse, lists come in one page, and all snapshots are sent. So is any Authorization header. Requests that a
-// browser makes on behalf of another site are refused.
+// New returns the service's handler. There is one warehouse, so ?warehouse= may say anything. Requests that a browser
+// makes on behalf of another site are refused.
 func New(o Options) http.Handler {
 	s := &server{catalog: o.Catalog, readers: o.Readers, log: o.Logger, mux: http.NewServeMux()}
 	if s.log == nil {
 		s.log = slog.Default()
 	}
-	var endpoints []string
-	route := func(method, path string, h func(http.ResponseWriter, *http.Request) error) {
-		endpoints = append(endpoints, method+" /v1/{prefix}"+path[len("/v1"):])
-		s.handle(method+" "+path, h)
-	}
-	route("GET", namespaces, s.listNamespaces)
-	route("POST", namespaces, s.createNamespace)
-	route("GET", namespace, s.getNamespace)
-	route("HEAD", namespace, s.getNamespace)
-	route("GET", tables, s.listTables)
-	route("POST", tables, s.createTable)
-	route("GET", oneTable, s.loadTable)
-	route("HEAD", oneTable, s.loadTable)
-	route("POST", oneTable, s.commitTable)
-	s.handle("GET /v1/config", func(w http.ResponseWriter, _ *http.Request) error {
-		return answer(w, http.StatusOK, map[string]any{"defaults": s.readers.config(), "overrides": map[string]string{}, "endpoints": endpoints})
-	})
+	s.route("GET", namespaces, s.listNamespaces)
+	s.route("POST", namespaces, s.createNamespace)
+	s.route("GET", namespace, s.getNamespace)
+	s.route("HEAD", namespace, s.getNamespace)
+	s.route("DELETE", namespace, s.dropNamespace)
+	s.route("POST", namespace+"/properties", s.changeNamespace)
+	s.route("GET", tables, s.listTables)
+	s.route("POST", tables, s.createTable)
+	s.route("POST", namespace+"/register", s.registerTable)
+	s.route("GET", oneTable, s.loadTable)
+	s.route("HEAD", oneTable, s.loadTable)
+	s.route("POST", oneTable, s.commitTable)
+	s.route("DELETE", oneTable, s.dropTable)
+	s.route("POST", oneTable+"/unregister", s.unregisterTable)
+	s.route("POST", oneTable+"/metrics", s.takeMetrics)
+	s.route("POST", "/v1/tables/rename", s.renameTable)
+	s.route("POST", "/v1/transactions/commit", s.commitTransaction)
+	s.handle("GET /v1/config", s.config)
 	s.handle("/", func(_ http.ResponseWriter, r *http.Request) error {
 		return &protocolError{http.StatusNotAcceptable, "UnsupportedOperationException", "tidemark serve does not support " + r.Method + " " + r.URL.Path}
 	})
-	return http.NewCrossOriginProtection().Handler(s.mux)
+	sites := http.NewCrossOriginProtection()
+	sites.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.fail(w, r, &protocolError{http.StatusForbidden, "ForbiddenException", "a browser sent this on behalf of another site"})
+	}))
+	return sites.Handler(s.guard(o.Tokens, s.mux))
+}
+
+// route is handle for an endpoint that the config answer lists.
+func (s *server) route(method, path string, h func(http.ResponseWriter, *http.Request) error) {
+	s.endpoints = append(s.endpoints, method+" /v1/{prefix}"+path[len("/v1"):])
+	s.handle(method+" "+path, h)
 }
 
 // maxBody bounds a request's body in bytes.
@@ -134,6 +118,12 @@ func (s *server) handle(pattern string, h func(http.ResponseWriter, *http.Reques
 	})
 }
 
+// config is the first thing a client asks for (protocol, CatalogConfig). Which routes there are is said, so that clients do
+// not try others.
+func (s *server) config(w http.ResponseWriter, _ *http.Request) error {
+	return answer(w, http.StatusOK, map[string]any{"defaults": s.readers.config(), "overrides": map[string]string{}, "endpoints": s.endpoints})
+}
+
 // body decodes a request's JSON body.
 func body(r *http.Request, into any) error {
 	if err := json.NewDecoder(r.Body).Decode(into); err != nil {
@@ -141,3 +131,26 @@ func body(r *http.Request, into any) error {
 	}
 	return nil
 }
+
+// takeMetrics takes a client's report on a scan or a commit, and leaves it at that: tidemark does not keep them.
+func (s *server) takeMetrics(w http.ResponseWriter, r *http.Request) error {
+	var q struct {
+		Type string `json:"report-type"`
+	}
+	if err := body(r, &q); err != nil {
+		return err
+	}
+	if q.Type == "" {
+		return badRequest("a metrics report needs a report-type")
+	}
+	v, err := s.findTable(r)
+	if err != nil {
+		return err
+	}
+	s.log.Debug("metrics report", "table", v.ID.String(), "type", q.Type)
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+// isConflict says that a catalog operation was definitely not applied because another came first.
+func isConflict(err error) bool { return errors.Is(err, catalog.ErrConflict) }

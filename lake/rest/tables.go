@@ -1,36 +1,34 @@
 package rest
 
 import (
+	"crypto/sha256"
 	"encoding/json"
-	"errors"
-	"io/fs"
+	"fmt"
 	"net/http"
 	"strings"
-
-	"github.com/apache/iceberg-go"
-	"github.com/apache/iceberg-go/table"
 
 	"github.com/tidemark/tidemark/lake/catalog"
 )
 
 func (s *server) listTables(w http.ResponseWriter, r *http.Request) error {
-	db, _, err := s.findDatabase(r.Context(), pathName(r, "namespace"))
-	if err != nil {
-		return absent(err, noSuchNamespace)
-	}
-	ids, err := s.catalog.TablesIn(r.Context(), db)
+	p, err := pageOf(r)
 	if err != nil {
 		return err
 	}
-	type name struct {
-		Namespace []string `json:"namespace"`
-		Name      string   `json:"name"`
+	db, _, err := s.findDatabase(r.Context(), pathName(r, "namespace"))
+	if err != nil {
+		return err
 	}
-	list := []name{}
+	ids, err := s.catalog.TablesAfter(r.Context(), db, p.after, p.fetch())
+	if err != nil {
+		return err
+	}
+	ids, next := cut(p, ids, func(id catalog.Identifier) string { return id.Table })
+	list := []identifier{}
 	for _, id := range ids {
-		list = append(list, name{[]string{id.DB}, id.Table})
+		list = append(list, identifier{[]string{id.DB}, id.Table})
 	}
-	return answer(w, http.StatusOK, map[string]any{"identifiers": list})
+	return answer(w, http.StatusOK, map[string]any{"identifiers": list, "next-page-token": next})
 }
 
 // loaded is the protocol's LoadTableResult. The metadata are the bytes in the lake, unknown fields included.
@@ -40,96 +38,123 @@ type loaded struct {
 	Config   map[string]string `json:"config"`
 }
 
+func (s *server) loaded(v *catalog.Version) loaded {
+	return loaded{s.catalog.MetadataURI(v.ID, v.N), v.Metadata, s.readers.tableConfig()}
+}
+
+// answerTable answers with a whole table.
+func (s *server) answerTable(w http.ResponseWriter, v *catalog.Version) error {
+	w.Header().Set("ETag", etag(v, allSnapshots))
+	return answer(w, http.StatusOK, s.loaded(v))
+}
+
+// Which snapshots a client wants to see.
+const (
+	allSnapshots = "all"
+	refSnapshots = "refs" // those that a branch or tag names
+)
+
+// etag is what a client sends as If-None-Match to hear only of news (protocol, ETag). Answers with other snapshots are other
+// answers.
+func etag(v *catalog.Version, snapshots string) string {
+	digest := sha256.Sum256(v.Metadata)
+	return fmt.Sprintf(`"%d-%x-%s"`, v.N, digest[:12], snapshots)
+}
+
 func (s *server) loadTable(w http.ResponseWriter, r *http.Request) error {
-	v, err := s.findTable(r.Context(), pathName(r, "namespace"), pathName(r, "table"))
+	snapshots := r.URL.Query().Get("snapshots")
+	switch snapshots {
+	case "":
+		snapshots = allSnapshots
+	case allSnapshots, refSnapshots:
+	default:
+		return badRequest("snapshots=%s: expected all or refs", snapshots)
+	}
+	v, err := s.findTable(r)
 	if err != nil {
-		return absent(err, noSuchTable)
+		return err
 	}
 	if r.Method == http.MethodHead {
 		w.WriteHeader(http.StatusNoContent)
 		return nil
 	}
-	return answer(w, http.StatusOK, s.loaded(v))
-}
-
-func (s *server) loaded(v *catalog.Version) loaded {
-	return loaded{s.catalog.MetadataURI(v.ID, v.N), v.Metadata, s.readers.tableConfig()}
-}
-
-// createTable makes a table, or with stage-create only tells what it would be: the client then writes its files and
-// creates the table by a commit.
-func (s *server) createTable(w http.ResponseWriter, r *http.Request) error {
-	var q struct {
-		Name       string                 `json:"name"`
-		Location   string                 `json:"location"`
-		Schema     *iceberg.Schema        `json:"schema"`
-		Spec       *iceberg.PartitionSpec `json:"partition-spec"`
-		Order      *table.SortOrder       `json:"write-order"`
-		Stage      bool                   `json:"stage-create"`
-		Properties iceberg.Properties     `json:"properties"`
+	tag := etag(v, snapshots)
+	w.Header().Set("ETag", tag)
+	if matches(r.Header.Get("If-None-Match"), tag) {
+		w.WriteHeader(http.StatusNotModified)
+		return nil
 	}
-	if err := body(r, &q); err != nil {
-		return err
-	}
-	if q.Name == "" || q.Schema == nil {
-		return badRequest("a table needs a name and a schema")
-	}
-	db, _, err := s.findDatabase(r.Context(), pathName(r, "namespace"))
-	if err != nil {
-		return absent(err, noSuchNamespace)
-	}
-	id := catalog.Identifier{DB: db, Table: q.Name}
-	location, err := s.location(id, q.Location)
-	if err != nil {
-		return err
-	}
-	order := table.UnsortedSortOrder
-	if q.Order != nil {
-		order = *q.Order
-	}
-	metadata, err := table.NewMetadata(q.Schema, q.Spec, order, location, q.Properties)
-	if err != nil {
-		return badRequest("create %s: %v", id, err)
-	}
-	text, err := json.Marshal(metadata)
-	if err != nil {
-		return err
-	}
-	if q.Stage {
-		if _, err := s.catalog.Load(r.Context(), id); !errors.Is(err, fs.ErrNotExist) {
-			if err == nil {
-				err = alreadyExists(errors.New("table " + id.String() + " exists"))
-			}
-			return err
+	l := s.loaded(v)
+	if snapshots == refSnapshots {
+		if l.Metadata, err = onlyReferenced(l.Metadata); err != nil {
+			return fmt.Errorf("%s: %w", l.Location, err)
 		}
-		return answer(w, http.StatusOK, loaded{Metadata: text, Config: s.readers.tableConfig()})
 	}
-	v, err := s.catalog.Create(r.Context(), id, text)
-	if errors.Is(err, fs.ErrExist) {
-		return alreadyExists(err)
-	}
-	if err != nil {
-		return s.undecided(r.Context(), id, 1, text, err, w)
-	}
-	s.note(v)
-	return answer(w, http.StatusOK, s.loaded(v))
+	return answer(w, http.StatusOK, l)
 }
 
-// location is where a table's data go: the table's own folder, unless the client wants another one inside the lake.
-func (s *server) location(id catalog.Identifier, wanted string) (string, error) {
-	if wanted == "" {
-		return s.catalog.Location(id), nil
+// matches compares as If-None-Match does (RFC 9110, 13.1.2): weakly, with one of a list.
+func matches(header, tag string) bool {
+	for one := range strings.SplitSeq(header, ",") {
+		one = strings.TrimPrefix(strings.TrimSpace(one), "W/")
+		if one == tag || one == "*" {
+			return true
+		}
 	}
-	wanted = strings.TrimRight(wanted, "/")
-	if _, err := s.catalog.Store().Name(wanted); err != nil {
-		return "", badRequest("location of %s: %v", id, err)
+	return false
+}
+
+// onlyReferenced leaves out the snapshots that no branch or tag names.
+func onlyReferenced(metadata []byte) ([]byte, error) {
+	var fields map[string]json.RawMessage
+	var known struct {
+		Snapshots []json.RawMessage `json:"snapshots"`
+		Refs      map[string]struct {
+			ID int64 `json:"snapshot-id"`
+		} `json:"refs"`
+		Current *int64 `json:"current-snapshot-id"`
 	}
-	return wanted, nil
+	if err := json.Unmarshal(metadata, &fields); err != nil {
+		return nil, err
+	}
+	if err := json.Unmarshal(metadata, &known); err != nil {
+		return nil, err
+	}
+	wanted := map[int64]bool{}
+	if known.Current != nil {
+		wanted[*known.Current] = true
+	}
+	for _, ref := range known.Refs {
+		wanted[ref.ID] = true
+	}
+	kept := []json.RawMessage{}
+	for _, text := range known.Snapshots {
+		var snapshot struct {
+			ID int64 `json:"snapshot-id"`
+		}
+		if err := json.Unmarshal(text, &snapshot); err != nil {
+			return nil, err
+		}
+		if wanted[snapshot.ID] {
+			kept = append(kept, text)
+		}
+	}
+	if len(kept) == len(known.Snapshots) {
+		return metadata, nil
+	}
+	text, err := json.Marshal(kept)
+	if err != nil {
+		return nil, err
+	}
+	fields["snapshots"] = text
+	return json.Marshal(fields)
 }
 
 // note logs a commit whose hint could not be written.
-func (s *server) note(v *catalog.Version) {
-	if v.HintErr != nil {
-		s.log.Warn("readers that use no catalog are a version behind", "table", v.ID.String(), "error", v.HintErr)
+func (s *server) note(versions ...*catalog.Version) {
+	for _, v := range versions {
+		if v.HintErr != nil {
+			s.log.Warn("readers that use no catalog are a version behind", "table", v.ID.String(), "error", v.HintErr)
+		}
 	}
 }

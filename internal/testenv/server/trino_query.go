@@ -122,6 +122,21 @@ func (t *Trino) CreateCatalog(ctx context.Context, name, restURI string, s3 *Min
 	return err
 }
 
+// CreateCatalogOf makes a catalog of the lines of a properties file.
+func (t *Trino) CreateCatalogOf(ctx context.Context, name, properties string) error {
+	connector, with := "", []string(nil)
+	for line := range strings.Lines(properties) {
+		key, value, _ := strings.Cut(strings.TrimSpace(line), "=")
+		if key == "connector.name" {
+			connector = value
+		} else {
+			with = append(with, fmt.Sprintf(`"%s"='%s'`, key, value))
+		}
+	}
+	_, err := t.Query(ctx, fmt.Sprintf("CREATE CATALOG %s USING %s WITH (%s)", name, connector, strings.Join(with, ", ")))
+	return err
+}
+
 // DropCatalog forgets a catalog; its tables stay.
 func (t *Trino) DropCatalog(ctx context.Context, name string) error {
 	_, err := t.Query(ctx, "DROP CATALOG "+name)
