@@ -495,6 +495,34 @@ func TestReloadPurged(t *testing.T) {
 	equalTables(t, other, read, bigTable)
 }
 
+// TestLoadXA: an XA transaction that was prepared before the load began, and whose rows are therefore neither in what is read nor
+// in the binary log after it, is committed while rows are read: the load begins anew, and has them.
+func TestLoadXA(t *testing.T) {
+	s := testenv.MySQL(t)
+	many(t, s, 4000)
+	if err := s.Session(t, "app").Exec("XA START 'load'; INSERT INTO big VALUES (3, 3, 'by XA'), (150000001, 3, 'by XA'); XA END 'load'; XA PREPARE 'load'"); err != nil {
+		t.Fatal(err)
+	}
+	lake := localLake(t)
+	p := startLoading(t, lake, testenv.URL(s), "--load-rate", "2000")
+	until(t, "the first range is read", func() (bool, string) {
+		progress, _ := lake.progress(t, "big")
+		return progress.Ranges > 0, p.text()
+	})
+	var answer *mysql.MyError
+	until(t, "the transaction is committed", func() (bool, string) {
+		err := s.Session(t, "app").Exec("XA COMMIT 'load'")
+		return err == nil || errors.As(err, &answer) && answer.Code == mysql.ER_XAER_NOTA, fmt.Sprint(err)
+	})
+	p.waitForLog("the load of a table has to begin anew")
+	p.waitForLog("loaded table joins the stream")
+	p.stop()
+	equalTables(t, s, lake.byDuckDB(t), bigTable)
+	if got := fmt.Sprint(lake.byDuckDB(t)(t, "big", "SELECT count(*) FROM %s WHERE note = 'by XA'")); got != "[[2]]" {
+		t.Errorf("the lake has %s rows of the transaction, want 2", got)
+	}
+}
+
 // TestLoadRate: --load-rate is kept over all connections together.
 func TestLoadRate(t *testing.T) {
 	const rows, perSecond = 6000, 3000
