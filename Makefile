@@ -20,11 +20,11 @@ tools: ## fetch every tool the tests and the lint use
 
 test: ## all tests, against real servers
 	$(TOOLS) fetch test
-	$(TOOLS) with-trino $(GO) test -p 2 -timeout 20m $(TESTFLAGS) $(PKG)
+	$(TOOLS) with-trino $(GO) test -p 2 -timeout 45m $(TESTFLAGS) $(PKG)
 
 test-race: ## the quick packages with the race detector
 	$(TOOLS) fetch test race
-	CGO_ENABLED=1 $(GO) test -race -p 2 -timeout 20m $(TESTFLAGS) $(RACE)
+	CGO_ENABLED=1 $(GO) test -race -p 2 -timeout 45m $(TESTFLAGS) $(RACE)
 
 lint: ## golangci-lint, formatting included
 	$(TOOLS) exec golangci-lint run ./...

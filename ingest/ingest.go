@@ -48,6 +48,8 @@ type Options struct {
 	StoreTimeout   time.Duration // what the lake may take to open the tables, or for one commit, before it is started again; default 10m
 	LoadWorkers    int           // connections that read a table at once; default: 4, fewer with little Memory
 	LoadRate       int64         // rows read a second, at most; 0: no limit
+	LoadMaxLag     time.Duration // a load pauses while the replica it reads from is further behind; 0: it does not
+	LoadMaxRunning int           // a load pauses while its server runs more statements; 0: it does not
 	LoadRange      int           // rows of a range; 0: as many as make a data file
 	QuietLoads     bool          // the Observer shows how far loads are: leave it out of the log
 	Memory         int64         // bytes the batches and the files being written may hold; default 1 GiB
@@ -145,8 +147,8 @@ func (o *Options) Validate() error {
 		return fmt.Errorf("retention warning %s: it cannot be negative", o.RetentionWarning)
 	case !o.OnPurged.valid() || !o.OnDiverged.valid():
 		return fmt.Errorf("what to do when tables cannot be followed on: %q, %q: it is stop or reload", o.OnPurged, o.OnDiverged)
-	case o.LoadWorkers < 0 || o.LoadRate < 0 || o.LoadRange < 0:
-		return fmt.Errorf("load workers %d, rate %d, range %d: they cannot be negative", o.LoadWorkers, o.LoadRate, o.LoadRange)
+	case o.LoadWorkers < 0 || o.LoadRate < 0 || o.LoadRange < 0 || o.LoadMaxLag < 0 || o.LoadMaxRunning < 0:
+		return fmt.Errorf("load workers %d, rate %d, range %d, lag %s, statements %d: they cannot be negative", o.LoadWorkers, o.LoadRate, o.LoadRange, o.LoadMaxLag, o.LoadMaxRunning)
 	case o.Memory < minMemory:
 		return fmt.Errorf("memory %d bytes: at least %d are needed", o.Memory, int64(minMemory))
 	}

@@ -32,6 +32,7 @@ import (
 // load_request.go   tidemark load
 // load_progress.go  what is recorded
 // load_rate.go      --load-rate
+// load_strain.go    pauses while the server is under strain
 
 // loader loads tables beside the loop, a session of tables after the other.
 type loader struct {

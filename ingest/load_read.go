@@ -69,6 +69,9 @@ func (w *loadWorker) run(ctx context.Context, tasks <-chan task) (err error) {
 		}
 		err := w.connect(ctx)
 		if err == nil {
+			err = w.pauseWhileStrained(ctx)
+		}
+		if err == nil {
 			err = w.read(ctx, next)
 		}
 		if err == nil {

@@ -25,3 +25,19 @@ func (t *Table) Size(ctx context.Context, c *Conn) (rows, bytes int64, err error
 	})
 	return rows, bytes, err
 }
+
+// Running returns how many statements the server is executing now, this one among them.
+func (c *Conn) Running(ctx context.Context) (n int, err error) {
+	err = c.do(ctx, "ask how busy it is", func() error {
+		rows, err := c.rows("SHOW GLOBAL STATUS LIKE 'Threads_running'")
+		if err != nil {
+			return err
+		}
+		if len(rows) != 1 || len(rows[0]) != 2 || rows[0][1] == nil {
+			return fmt.Errorf("it does not tell Threads_running")
+		}
+		n, err = strconv.Atoi(*rows[0][1])
+		return err
+	})
+	return n, err
+}

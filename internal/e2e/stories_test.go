@@ -31,12 +31,13 @@ func (p *place) verdicts(t testing.TB, servers ...*testenv.Server) (map[string]v
 }
 
 type verdict struct {
-	Host    string `json:"host"`
-	Verdict string `json:"verdict"`
-	Reason  string `json:"reason"`
-	Advice  string `json:"advice"`
-	Missing string `json:"missing"`
-	Errant  string `json:"errant"`
+	Host    string  `json:"host"`
+	Verdict string  `json:"verdict"`
+	Reason  string  `json:"reason"`
+	Advice  string  `json:"advice"`
+	Missing string  `json:"missing"`
+	Errant  string  `json:"errant"`
+	Lag     float64 `json:"lag_seconds"`
 }
 
 // position is the GTID set that table hot is at.
