@@ -21,17 +21,21 @@ type Position struct {
 // No privilege is needed. Errors are *source.Error.
 func (c *Conn) Position(ctx context.Context) (p Position, err error) {
 	err = c.do(ctx, "ask for its position", func() error {
-		rows, err := c.rows("SELECT @@global.gtid_owned, @@global.gtid_executed")
-		if err != nil {
-			return err
+		var texts [2]string
+		for i, name := range []string{"gtid_owned", "gtid_executed"} { // two statements: the order counts
+			rows, err := c.rows("SELECT @@global." + name)
+			if err != nil {
+				return err
+			}
+			if len(rows) != 1 || rows[0][0] == nil {
+				return fmt.Errorf("@@global.%s has no value", name)
+			}
+			texts[i] = *rows[0][0]
 		}
-		if len(rows) != 1 || len(rows[0]) != 2 || rows[0][0] == nil || rows[0][1] == nil {
-			return fmt.Errorf("the server has no GTID sets")
-		}
-		if p.Owned, err = checkpoint.ParseOwned(*rows[0][0]); err != nil {
+		if p.Owned, err = checkpoint.ParseOwned(texts[0]); err != nil {
 			return fmt.Errorf("gtid_owned: %w", err)
 		}
-		if p.Executed, err = checkpoint.ParseSet(*rows[0][1]); err != nil {
+		if p.Executed, err = checkpoint.ParseSet(texts[1]); err != nil {
 			return fmt.Errorf("gtid_executed: %w", err)
 		}
 		return nil
