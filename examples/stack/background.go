@@ -139,7 +139,7 @@ Follow it into the lake (make build first):
 
     export AWS_ACCESS_KEY_ID=tidemark AWS_SECRET_ACCESS_KEY=tidemark-secret AWS_REGION=us-east-1
     ./bin/tidemark ingest --source mysql://tide:tide-secret@127.0.0.1:$REPLICA1,127.0.0.1:$REPLICA2,127.0.0.1:$PRIMARY/ \
-        --lake s3://lake/shop --s3-endpoint http://127.0.0.1:$MINIO --tables 'shop.*' --start earliest
+        --lake s3://lake/shop --s3-endpoint http://127.0.0.1:$MINIO --tables 'shop.*'
 
 Query it with DuckDB, while it runs (examples/duckdb.sql has more):
 
