@@ -104,9 +104,9 @@ func TestEnginesBesideIngest(t *testing.T) {
 	stop := background(t, newWorkload(41), s)
 	p := startIngest(t, lake, testenv.URL(s), "--tables", "*.*,!app.ignored", "--serve", "127.0.0.1:0", "--log-level", "debug")
 	for table := range tables {
-		p.waitForLog("table=app." + table)
+		p.waitForLog("msg=committed table=app." + table)
 	}
-	p.waitForLog("table=shop.orders")
+	p.waitForLog("msg=committed table=shop.orders")
 	e := attachAll(t, p.served(), lake.bucket)
 	e.say(t, "shop.orders", "id, v", "[[1 one] [2 two]]")
 	before := p.commits()
