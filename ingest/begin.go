@@ -19,6 +19,8 @@ func (p *pipeline) startAt(ctx context.Context, servers []source.State, needed b
 			p.Logger.Warn("the starting set leaves out what lies before it, which is read too, or asked for in vain", "left out", holes.Short())
 		}
 		return checkpoint.At(p.Start.Set), nil
+	case StartInitial: // tables that begin now are loaded
+		return checkpoint.At(source.Reached(servers)), nil
 	case StartLatest:
 		if byGTID || !needed {
 			return checkpoint.At(source.Reached(servers)), nil
@@ -29,7 +31,7 @@ func (p *pipeline) startAt(ctx context.Context, servers []source.State, needed b
 		}
 	default:
 		if byGTID || !needed {
-			return checkpoint.At(source.Oldest(servers)), nil
+			return p.earliest(ctx, servers, needed)
 		}
 	}
 	if p.found != nil {
@@ -46,6 +48,21 @@ func (p *pipeline) startAt(ctx context.Context, servers []source.State, needed b
 	p.Logger.Info("found the starting point", "start", p.Start.String(), "server", host, "file", at.Place.File, "position", at.Place.Offset, "after", at.Set.Short(), "time", at.Time)
 	p.found = &at
 	return at, nil
+}
+
+// earliest is what servers with GTIDs still have. It is no beginning where their logs begin with transactions without GTIDs,
+// which they do not send any more.
+func (p *pipeline) earliest(ctx context.Context, servers []source.State, needed bool) (checkpoint.Position, error) {
+	at := checkpoint.At(source.Oldest(servers))
+	if !needed || !at.IsBeginning() {
+		return at, nil
+	}
+	without, err := source.BeginsWithoutGTIDs(ctx, p.Source, servers, p.Tables)
+	if err == nil && without {
+		p.Logger.Warn("the servers' binary logs begin with transactions that have no GTID, which they do not send any more: tables lack what those did, and are partial")
+		p.beheaded = true
+	}
+	return at, err
 }
 
 // search looks for the starting point in the servers' binary logs.
@@ -80,6 +97,9 @@ func (p *pipeline) search(ctx context.Context, servers []source.State) (at check
 func (l *loop) resume(start checkpoint.Position) error {
 	var all []checkpoint.Position
 	for _, t := range l.tables {
+		if t.loading {
+			continue
+		}
 		all = append(all, t.at)
 		if t.at.Time.After(l.newest) {
 			l.newest = t.at.Time

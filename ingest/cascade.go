@@ -25,12 +25,16 @@ func (l *loop) refuseCascades(ctx context.Context, servers []source.State, chose
 			continue
 		}
 		t := l.table(c.Child.DB, c.Child.Table)
-		if t == nil || t.stopped != nil {
+		if t == nil || t.stopped != nil || t.loading {
 			continue
 		}
-		l.giveUp(t, fmt.Errorf("table %s stopped: %s changes its rows, and the binary log of %s does not show it: MySQL logs that from 9.6 on, with innodb_native_foreign_keys=OFF; "+
-			"make the application change the rows and drop the constraint's action, leave the table out with --tables '!%s', or take the loss with --cascades ignore", c.Child, c, chosen, c.Child))
+		l.giveUp(t, fmt.Errorf("table %s stopped: %w", c.Child, hiddenChanges(c, chosen)))
 		l.Logger.Error("table stopped; the others go on", "table", t.name, "why", t.stopped)
 	}
 	return nil
+}
+
+func hiddenChanges(c source.Cascade, host string) error {
+	return fmt.Errorf("%s changes its rows, and the binary log of %s does not show it: MySQL logs that from 9.6 on, with innodb_native_foreign_keys=OFF; "+
+		"make the application change the rows and drop the constraint's action, leave the table out with --tables '!%s', or take the loss with --cascades ignore", c, host, c.Child)
 }

@@ -33,6 +33,8 @@ type sink struct {
 	changes merge.Changes
 	rows    int
 
+	high *checkpoint.Set // while the table is loaded: what a row that was read may show
+
 	committed time.Time // of the last commit, on our clock
 	commits   int       // with changes, since the table was opened
 	compactor *compactor
@@ -53,6 +55,7 @@ type piece struct {
 type point struct {
 	sets     map[*sink]checkpoint.Set // every table to be committed
 	at       checkpoint.Position      // but for the set
+	pending  checkpoint.Set           // prepared XA transactions, which the source counts as executed
 	replayed bool                     // what is committed came again
 	again    bool                     // what is committed will come again after a restart
 	doubt    string                   // why lake and source may differ
@@ -109,7 +112,7 @@ func flush(ctx context.Context, j job, observe func(Event)) error {
 				switch {
 				case s.pending():
 					return s.commit(ctx, j.point, time.Now(), observe)
-				case j.force || time.Since(s.committed) >= j.idle:
+				case j.force || time.Since(s.committed) >= j.idle || s.promotes(j.point):
 					return s.mark(ctx, j.point, observe)
 				}
 				return nil
@@ -165,14 +168,18 @@ func (s *sink) commit(ctx context.Context, p *point, started time.Time, observe 
 	}
 	files := s.files
 	s.files = nil // they may be the table's from here on, whatever is reported: nobody may drop them
+	promote := s.promotes(p)
 	err = s.persist(ctx, func() error {
-		return s.table.Commit(ctx, lake.Commit{Add: files, Delete: s.delta.Delete, Record: record})
+		return s.table.Commit(ctx, lake.Commit{Add: files, Delete: s.delta.Delete, Record: record, Promote: promote})
 	})
 	if err != nil {
 		return fmt.Errorf("%s: commit: %w", s.name, err)
 	}
 	deletes := s.deletes()
 	s.record, s.committed = record, time.Now()
+	if promote {
+		s.live()
+	}
 	took := s.committed.Sub(started)
 	s.log.Info("committed", "table", s.name, "changes", s.changes.Total(), "rows", s.rows, "deletes", deletes, "files", len(files), "took", took.Round(time.Millisecond))
 	c := Commit{
@@ -251,10 +258,17 @@ func (s *sink) mark(ctx context.Context, p *point, observe func(Event)) error {
 		observe(Mark{s.name, s.record, s.table.Size()})
 		return nil
 	}
-	if err := s.persist(ctx, func() error { return s.table.SetCheckpoint(ctx, record) }); err != nil {
+	set, promote := s.table.SetCheckpoint, s.promotes(p)
+	if promote {
+		set = s.table.Promote
+	}
+	if err := s.persist(ctx, func() error { return set(ctx, record) }); err != nil {
 		return fmt.Errorf("%s: record the position: %w", s.name, err)
 	}
 	s.record, s.committed = record, time.Now()
+	if promote {
+		s.live()
+	}
 	observe(Mark{s.name, record, s.table.Size()})
 	return nil
 }
@@ -279,14 +293,17 @@ func (s *sink) next(p *point) checkpoint.Record {
 		s.log.Error("table is suspect until it is loaded again", "table", s.name, "why", p.doubt)
 		r.State = checkpoint.StateSuspect
 	}
+	if s.promotes(p) {
+		r.State, r.Load = checkpoint.StateLive, nil
+	}
 	return r
 }
 
 // judge looks at the contradictions the batch met. A table that was followed from a point and never loaded lacks rows
-// by nature, and what comes again contradicts what it led to; in any other they mean that lake and source differ. It returns
-// how many mean that.
+// by nature, and what comes again, after a load too, contradicts what it led to; in any other they mean that lake and source
+// differ. It returns how many mean that.
 func (s *sink) judge(r *checkpoint.Record, p *point) (contradictions int, err error) {
-	if s.delta.AnomalyCount == 0 || r.State == checkpoint.StatePartial || p.replayed {
+	if s.delta.AnomalyCount == 0 || r.State == checkpoint.StatePartial || s.high != nil || p.replayed {
 		return 0, nil
 	}
 	for _, a := range s.delta.Anomalies {

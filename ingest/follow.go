@@ -19,7 +19,7 @@ type delivery struct {
 	tx      *source.Transaction
 	at      checkpoint.Place // in the server's log, up to which all is delivered; not within a transaction
 	holds   bool             // what was delivered since lies after it
-	pending checkpoint.Set   // with a heartbeat: prepared XA transactions, which the source counts as executed
+	pending checkpoint.Set   // prepared XA transactions, which the source counts as executed
 	err     error
 }
 
@@ -53,6 +53,11 @@ type loop struct {
 	reached  checkpoint.Set      // what the source had at the start
 	caughtUp bool                // all of it is applied
 	ready    []rewritten         // to be published between two commits
+
+	loader   *loader     // of tables that are not in the loop yet; nil in the loop of a session
+	session  *session    // of the loader, when this is its loop
+	boarders []*boarding // sessions that want to join
+	parting  []wanted    // tables to be loaded again
 }
 
 // run follows until the stop context ends (nil), the target is committed (nil), or something fails. hard ends what a
@@ -60,7 +65,21 @@ type loop struct {
 func (l *loop) run(stop, hard context.Context) error {
 	defer l.abandon(hard)
 	for {
+		if err := l.park(stop); err != nil {
+			return err
+		}
 		stream, err := l.connect(stop, l.position())
+		if errors.Is(err, errParted) {
+			if err := l.part(hard); err != nil {
+				return err
+			}
+			if l.applied = l.common(); l.follows() {
+				l.loader.pass(l.applied)
+			} else {
+				l.loader.pass(checkpoint.Set{}) // of a history that may be gone
+			}
+			continue
+		}
 		if err != nil {
 			if stop.Err() != nil {
 				return l.stop(hard)
@@ -95,7 +114,7 @@ func (l *loop) follow(stop, hard context.Context, stream *source.Stream) error {
 			tx, err := stream.Next(reading)
 			d := delivery{tx: tx, err: err}
 			d.at, d.holds = stream.Place()
-			if tx == nil && err == nil {
+			if err == nil {
 				d.pending = stream.Pending()
 			}
 			select {
@@ -111,9 +130,18 @@ func (l *loop) follow(stop, hard context.Context, stream *source.Stream) error {
 	due := time.NewTimer(time.Until(l.cutAt))
 	defer due.Stop()
 	for {
+		requests, request := l.session.requests()
 		select {
 		case <-stop.Done():
 			return nil
+		case requests <- request:
+			l.session.heard()
+		case applied := <-l.session.answer():
+			l.session.boards(applied)
+		case n := <-l.loader.heard():
+			if err := l.hear(n); err != nil {
+				return err
+			}
 		case d := <-incoming:
 			if d.err != nil {
 				return d.err
@@ -137,6 +165,10 @@ func (l *loop) follow(stop, hard context.Context, stream *source.Stream) error {
 		case <-due.C:
 		}
 		if !l.open && l.again == nil {
+			if err := l.part(hard); err != nil {
+				return err
+			}
+			l.board(stop, false)
 			done, err := l.maybeCut(hard)
 			if err != nil || done {
 				return err
@@ -277,13 +309,16 @@ func (l *loop) giveUp(t *table, why error) {
 
 // maybeCut commits when it is time to, and reports whether the pipeline has reached its end.
 func (l *loop) maybeCut(ctx context.Context) (done bool, err error) {
+	if l.session != nil {
+		return l.session.cut(ctx, l)
+	}
 	if !l.caughtUp && l.atEnd() && l.applied.Contains(l.reached.Subtract(l.pending)) {
 		if err := l.createQuiet(ctx); err != nil {
 			return false, err
 		}
 		l.caughtUp = true
 	}
-	reached := l.Until.set() && (!l.Until.CaughtUp || l.atEnd()) && l.applied.Contains(l.target.Subtract(l.pending))
+	reached := l.Until.set() && !l.loads() && (!l.Until.CaughtUp || l.atEnd()) && l.applied.Contains(l.target.Subtract(l.pending))
 	full := l.held >= l.batchBytes()
 	if !reached && !full && time.Now().Before(l.cutAt) {
 		return false, nil
@@ -303,8 +338,11 @@ func (l *loop) maybeCut(ctx context.Context) (done bool, err error) {
 
 // job cuts every batch at the transactions applied so far.
 func (l *loop) job(force bool) job {
-	j := job{force: force || l.together, idle: l.IdleInterval, rewrites: l.takeReady(), point: &point{sets: map[*sink]checkpoint.Set{}, at: l.at, again: l.holds && l.at.Anonymous}}
+	j := job{force: force || l.together, idle: l.IdleInterval, rewrites: l.takeReady(), point: &point{
+		sets: map[*sink]checkpoint.Set{}, at: l.at, pending: l.pending, again: l.holds && l.at.Anonymous,
+	}}
 	l.together = false
+	l.loader.pass(l.applied)
 	for _, t := range l.tables {
 		if t.stopped != nil || t.sink == nil {
 			continue

@@ -14,6 +14,7 @@
 // follow.go    the loop over one set of open tables
 // table.go     a followed table as the loop sees it: decoder, batch, what to skip
 // flush.go     a followed table as the flusher sees it: lake table, index, commits
+// load.go      tables loaded beside it, in load_*.go
 // compact.go   rewriting data files beside it, and publishing between two commits
 // cascade.go   tables that foreign keys change behind the binary log
 // observe.go   what an observer is told
@@ -45,8 +46,14 @@ type Options struct {
 	IdleInterval   time.Duration // a table without changes records its position this often; default 5m
 	WaitForServer  time.Duration // how long a start waits for a server that can serve; one that was read from is waited for for ever; default 20s
 	StoreTimeout   time.Duration // what the lake may take to open the tables, or for one commit, before it is started again; default 10m
+	LoadWorkers    int           // connections that read a table at once; default: 4, fewer with little Memory
+	LoadRate       int64         // rows read a second, at most; 0: no limit
+	LoadRange      int           // rows of a range; 0: as many as make a data file
+	QuietLoads     bool          // the Observer shows how far loads are: leave it out of the log
 	Memory         int64         // bytes the batches and the files being written may hold; default 1 GiB
 	FormatVersion  int           // of new tables: 3 (default) or 2
+	OnPurged       Policy        // when no server has any more what tables lack; default GiveUp
+	OnDiverged     Policy        // when tables have what no server has any more; default GiveUp
 	Strict         bool          // stop at the first sign that lake and source differ
 
 	// Compact says when data files are rewritten beside the stream; nil: never. A rewrite takes a core at most, and a
@@ -63,8 +70,22 @@ type Options struct {
 	Observer func(Event)
 }
 
+// Policy says what to do about tables that cannot be followed on exactly.
+type Policy string
+
+// The policies: end with *source.NoServerError, or load the tables again.
+const (
+	GiveUp Policy = "stop"
+	Reload Policy = "reload"
+)
+
+func (p Policy) valid() bool { return p == GiveUp || p == Reload }
+
 // compactMemory is the least memory that a rewrite is given to read its inputs.
 const compactMemory = 64 << 20
+
+// loadMemory is about what one connection that reads a table takes: rows, and a file being written.
+const loadMemory = 160 << 20
 
 // minMemory is the least memory a pipeline works in: below it, transactions would be cut into very many files.
 const minMemory = 64 << 20
@@ -89,6 +110,10 @@ func (o *Options) EnsureDefaults() {
 	if o.Memory == 0 {
 		o.Memory = 1 << 30
 	}
+	if o.LoadWorkers == 0 {
+		o.LoadWorkers = int(min(max(o.Memory/loadMemory, 1), 4))
+	}
+	o.OnPurged, o.OnDiverged = cmp.Or(o.OnPurged, GiveUp), cmp.Or(o.OnDiverged, GiveUp)
 	if o.FormatVersion == 0 {
 		o.FormatVersion = 3
 	}
@@ -118,6 +143,10 @@ func (o *Options) Validate() error {
 		return fmt.Errorf("probe interval %s: it cannot be negative", o.ProbeInterval)
 	case o.RetentionWarning < 0:
 		return fmt.Errorf("retention warning %s: it cannot be negative", o.RetentionWarning)
+	case !o.OnPurged.valid() || !o.OnDiverged.valid():
+		return fmt.Errorf("what to do when tables cannot be followed on: %q, %q: it is stop or reload", o.OnPurged, o.OnDiverged)
+	case o.LoadWorkers < 0 || o.LoadRate < 0 || o.LoadRange < 0:
+		return fmt.Errorf("load workers %d, rate %d, range %d: they cannot be negative", o.LoadWorkers, o.LoadRate, o.LoadRange)
 	case o.Memory < minMemory:
 		return fmt.Errorf("memory %d bytes: at least %d are needed", o.Memory, int64(minMemory))
 	}

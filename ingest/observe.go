@@ -60,6 +60,19 @@ type Stop struct {
 	Err   error
 }
 
+// Gone tells that a table is not in the source any more, and was left out.
+type Gone struct{ Table string }
+
+// Load tells how far the load of a table is. It comes every second or so while rows are read, and once when all are.
+type Load struct {
+	Table    string
+	Progress LoadProgress  // as committed, with what is finished and will be
+	Rows     int64         // read, of unfinished ranges too
+	Bytes    int64         // of data files of finished ranges, since the session began
+	Rate     float64       // rows a second, of late
+	Left     time.Duration // until all rows are read, about; 0: unknown
+}
+
 // Begin tells that all tables are open: everything in After is in the lake.
 type Begin struct{ After checkpoint.Position }
 
@@ -100,6 +113,8 @@ func (Mark) event()    {}
 func (Resize) event()  {}
 func (Foreign) event() {}
 func (Stop) event()    {}
+func (Gone) event()    {}
+func (Load) event()    {}
 func (Begin) event()   {}
 func (Follow) event()  {}
 func (Lost) event()    {}

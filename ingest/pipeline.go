@@ -21,11 +21,13 @@ import (
 type pipeline struct {
 	Options
 	epochs     map[string]int64     // writer epoch this process took, per table
+	loadEpochs map[string]int64     // the same, of tables being loaded: the loader's
 	current    string               // host in use, preferred while it is good
 	serverUUID string               // of the host in use; empty until the first one was read from
-	giveUpAt   time.Time            // when a start without any server fails
+	giveUpAt   time.Time            // when a start without any server fails; zero: never
 	target     *checkpoint.Set      // fixed when the first server list was seen
 	found      *checkpoint.Position // the starting point, once it was searched for
+	beheaded   bool                 // the beginning of the servers' logs cannot be read
 	compactor  *compactor           // of the loop under way; nil when compaction is off
 	ignored    []string             // foreign keys whose changes are missed, as logged
 	progress   *progress
@@ -48,7 +50,7 @@ func Run(ctx, hard context.Context, o Options) error {
 	o.Source.Wanted = o.Tables.Match
 	o.Source.HeartbeatPeriod = min(time.Second, max(o.CommitInterval, 100*time.Millisecond))
 	o.Source.ReadTimeout = 3 * time.Second
-	p := &pipeline{Options: o, epochs: map[string]int64{}, progress: newProgress(), giveUpAt: time.Now().Add(o.WaitForServer)}
+	p := &pipeline{Options: o, epochs: map[string]int64{}, loadEpochs: map[string]int64{}, progress: newProgress(), giveUpAt: time.Now().Add(o.WaitForServer)}
 	watching, endWatch := context.WithCancel(ctx)
 	var watch sync.WaitGroup
 	watch.Go(func() { p.watch(watching) })
@@ -92,6 +94,7 @@ func (p *pipeline) once(ctx, hard context.Context) error {
 	compacting, stop := context.WithCancel(ctx)
 	p.compactor = p.startCompactor(compacting)
 	defer l.endCompaction(stop)
+	l.loader = p.newLoader()
 	opening, cancel := context.WithTimeout(ctx, p.StoreTimeout)
 	err := p.openTables(opening, l)
 	cancel()
@@ -101,6 +104,15 @@ func (p *pipeline) once(ctx, hard context.Context) error {
 	if err := p.begin(ctx, l); err != nil {
 		return err
 	}
+	loading, endLoading := context.WithCancel(ctx)
+	go l.loader.run(loading, hard)
+	var requests sync.WaitGroup
+	requests.Go(func() { l.loader.requests(loading) })
+	defer func() {
+		endLoading()
+		requests.Wait()
+		<-l.loader.ended
+	}()
 	if err := l.run(ctx, hard); err != nil {
 		return err
 	}
@@ -150,6 +162,9 @@ func (p *pipeline) openTables(ctx context.Context, l *loop) error {
 			return err
 		}
 		l.tables[t.name] = t
+		if t.loading {
+			l.loader.want(t.name, t.reload)
+		}
 	}
 	return nil
 }
@@ -172,6 +187,12 @@ func (p *pipeline) openTable(ctx context.Context, id catalog.Identifier) (*table
 	at, err := record.At()
 	if err != nil {
 		return nil, fatal(fmt.Errorf("%s: checkpoint: %w", name, err))
+	}
+	if record.State == checkpoint.StateLoading {
+		return &table{name: name, loading: true}, nil
+	}
+	if lt.LoadRequest() != "" {
+		return &table{name: name, loading: true, reload: errRequested}, nil
 	}
 	if err := p.takeOver(ctx, name, lt); err != nil {
 		return nil, err
@@ -223,8 +244,14 @@ func (p *pipeline) begin(ctx context.Context, l *loop) error {
 	}
 	for _, n := range l.names {
 		full := n.DB + "." + n.Table
-		if l.tables[full] == nil {
-			l.tables[full] = &table{name: full, at: start, set: start.Set, ahead: true, complete: start.IsBeginning()}
+		if l.tables[full] != nil {
+			continue
+		}
+		if p.Start.Kind == StartInitial {
+			l.tables[full] = &table{name: full, loading: true}
+			l.loader.want(full, nil)
+		} else {
+			l.tables[full] = &table{name: full, at: start, set: start.Set, ahead: true, complete: start.IsBeginning() && !p.beheaded}
 		}
 	}
 	l.start = start
@@ -259,7 +286,15 @@ func (l *loop) connect(ctx context.Context, from checkpoint.Position) (*source.S
 	retry := newBackOff()
 	for {
 		servers := source.ProbeAll(ctx, l.Source)
+		if l.session != nil {
+			if err := l.session.unreachable(servers); err != nil {
+				return nil, err
+			}
+		}
 		chosen, err := source.Find(ctx, l.Source, servers, from, l.Tables, l.current)
+		if err == nil && l.session != nil && chosen.ByFile {
+			return nil, &startOverError{fmt.Errorf("%s has no GTIDs any more", chosen.Host)}
+		}
 		if err == nil {
 			err = l.refuseCascades(ctx, servers, chosen.Host)
 		}
@@ -272,11 +307,15 @@ func (l *loop) connect(ctx context.Context, from checkpoint.Position) (*source.S
 				l.current = chosen.Host
 				l.reads(&chosen, stream)
 				l.observe(Follow{Server: chosen.Host})
+				l.loader.reads(chosen.Host)
 				return stream, nil
 			}
 		}
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
+		}
+		if l.reloads(ctx, servers, err) {
+			return nil, errParted
 		}
 		if !source.CanPass(err) || l.gaveUp() {
 			return nil, fatal(err)
@@ -296,7 +335,9 @@ func (p *pipeline) pause(ctx context.Context, retry *backoff.ExponentialBackOff,
 }
 
 // gaveUp reports whether a start has waited long enough: what never worked is rather a wrong address than an outage.
-func (p *pipeline) gaveUp() bool { return p.serverUUID == "" && time.Now().After(p.giveUpAt) }
+func (p *pipeline) gaveUp() bool {
+	return p.serverUUID == "" && !p.giveUpAt.IsZero() && time.Now().After(p.giveUpAt)
+}
 
 // lost notes that a server was lost, so that another one is preferred.
 func (l *loop) lost(err error) {

@@ -29,6 +29,8 @@ func (p *progress) note(e Event) {
 		p.tables[e.Table] = e.Record
 	case Mark:
 		p.tables[e.Table] = e.Record
+	case Gone:
+		delete(p.tables, e.Table)
 	case Begin:
 		p.after, p.begun = e.After, true
 		p.after.Set = e.After.Set.Clone()
@@ -60,4 +62,17 @@ func (p *progress) position() (at checkpoint.Position, known bool) {
 	}
 	at = checkpoint.Common(all)
 	return at, true
+}
+
+// names are the lake's tables that are followed, and not being loaded.
+func (p *progress) names() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var names []string
+	for name, r := range p.tables {
+		if r.State != checkpoint.StateLoading {
+			names = append(names, name)
+		}
+	}
+	return names
 }

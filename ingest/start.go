@@ -14,9 +14,10 @@ import (
 // StartKind says where a table without a checkpoint begins.
 type StartKind uint8
 
-// The starting points of CONTRACT.md that need no initial load.
+// The starting points.
 const (
-	StartEarliest StartKind = iota // everything the servers still have
+	StartInitial  StartKind = iota // a load of the table as it is
+	StartEarliest                  // everything the servers still have
 	StartLatest                    // what comes from now on
 	StartGTID                      // what is not in a given GTID set
 	StartTime                      // what was committed after a time
@@ -35,11 +36,13 @@ type Start struct {
 	Host   string
 }
 
-const startForms = "earliest, latest, gtid:SET, timestamp:RFC3339 or file:NAME:POS[@HOST:PORT]"
+const startForms = "initial, earliest, latest, gtid:SET, timestamp:RFC3339 or file:NAME:POS[@HOST:PORT]"
 
-// ParseStart reads a starting point: "earliest", "latest", "gtid:SET", "timestamp:RFC3339" or "file:NAME:POS[@HOST:PORT]".
+// ParseStart reads a starting point: "initial", "earliest", "latest", "gtid:SET", "timestamp:RFC3339" or "file:NAME:POS[@HOST:PORT]".
 func ParseStart(s string) (Start, error) {
 	switch {
+	case s == "initial":
+		return Start{Kind: StartInitial}, nil
 	case s == "earliest":
 		return Start{Kind: StartEarliest}, nil
 	case s == "latest":
@@ -113,8 +116,10 @@ func (s Start) String() string {
 			text += "@" + s.Host
 		}
 		return text
-	default:
+	case StartEarliest:
 		return "earliest"
+	default:
+		return "initial"
 	}
 }
 

@@ -28,14 +28,17 @@ type table struct {
 	at    checkpoint.Position // as recorded; its place is what set is, for transactions without GTIDs
 	ahead bool
 
-	complete bool  // everything that ever happened to it was followed
-	stopped  error // why the table is not followed any more
+	loading  bool           // it is loaded, and not the loop's yet
+	reload   error          // why it is loaded again
+	high     checkpoint.Set // in the loop of a load: what rows that were read may show
+	complete bool           // everything that ever happened to it was followed
+	stopped  error          // why the table is not followed any more
 }
 
 // takes reports whether a transaction concerns the table: it is followed, and does not hold the transaction already.
 func (t *table) takes(tx *source.Transaction, stream *source.Stream) bool {
 	switch {
-	case t.stopped != nil:
+	case t.stopped != nil || t.loading:
 		return false
 	case !t.ahead:
 		return true

@@ -22,9 +22,13 @@ import (
 func (l *loop) table(db, name string) *table {
 	full := db + "." + name
 	t := l.tables[full]
-	if t == nil && l.Tables.Match(db, name) {
-		t = &table{name: full, complete: l.start.IsBeginning()}
+	if t == nil && l.session == nil && l.Tables.Match(db, name) {
+		t = &table{name: full, complete: l.start.IsBeginning() && !l.beheaded}
 		l.tables[full] = t
+		if l.Start.Kind == StartInitial {
+			t.loading = true
+			l.loader.want(full, nil)
+		}
 	}
 	return t
 }
@@ -98,7 +102,7 @@ func split(err error) (table, pipeline error) {
 func (l *loop) createQuiet(ctx context.Context) error {
 	var quiet []*table
 	for _, n := range l.names {
-		if t := l.tables[n.DB+"."+n.Table]; t.sink == nil && t.stopped == nil {
+		if t := l.tables[n.DB+"."+n.Table]; t != nil && t.sink == nil && t.stopped == nil && !t.loading {
 			quiet = append(quiet, t)
 		}
 	}

@@ -3,7 +3,6 @@ package lake
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -43,6 +42,9 @@ type Commit struct {
 	Add    []*NewFile
 	Delete map[uint32]*roaring.Bitmap // rows that are not live any more, per DataFile.ID or NewFile.ID
 	Record checkpoint.Record          // Commit, a unique id, must be set
+
+	// Promote makes the snapshot, of a table that was loaded on LoadBranch, the current one of main. The branch is gone.
+	Promote bool
 }
 
 // attempts bounds how often a commit whose outcome is unknown or that lost to a change of properties is tried.
@@ -164,7 +166,7 @@ func (t *Table) Commit(ctx context.Context, c Commit) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", t.id, err)
 	}
-	return t.publish(ctx, c.Record, &change{add: add, gone: gone, bitmaps: bitmaps, deletion: deletion})
+	return t.publish(ctx, c.Record, &change{add: add, gone: gone, bitmaps: bitmaps, deletion: deletion, promote: c.Promote})
 }
 
 // change is what a snapshot changes about the table's files.
@@ -175,6 +177,8 @@ type change struct {
 	deletion  *deletion
 	operation string // in the snapshot summary; empty: append or overwrite, as it turns out
 	tidy      bool   // all manifests are written anew (tidy.go)
+	promote   bool   // the snapshot becomes main's (branch.go)
+	restart   bool   // there is no snapshot, and the branch is gone (branch.go)
 }
 
 // staged is a new version of the metadata, with what it means for the open table.
@@ -214,7 +218,7 @@ func (t *Table) publish(ctx context.Context, r checkpoint.Record, ch *change) er
 		if newest.N == t.version.N {
 			continue // certainly not applied, and nothing in the way
 		}
-		fresh, lerr := load(ctx, t.lake, newest)
+		fresh, lerr := load(ctx, t.lake, newest, t.branch)
 		if lerr != nil {
 			return errors.Join(err, lerr)
 		}
@@ -237,6 +241,7 @@ func (t *Table) publish(ctx context.Context, r checkpoint.Record, ch *change) er
 		}
 		// Properties or schema were changed, or another branch: build on that.
 		t.version, t.doc, t.sequence, t.nextRowID, t.updated = fresh.version, fresh.doc, fresh.sequence, fresh.nextRowID, fresh.updated
+		t.main = fresh.main
 	}
 	return fmt.Errorf("%s: the commit failed %d times, the last time: %w", t.id, attempts, last)
 }
@@ -288,18 +293,30 @@ func (t *Table) stage(ctx context.Context, r checkpoint.Record, ch *change) (*st
 	if err = s.doc.logVersion(t.lake.Catalog.MetadataURI(t.id, t.version.N)); err != nil {
 		return nil, err
 	}
-	if ch != nil {
+	switch {
+	case ch == nil:
+	case ch.restart:
+		if err := s.dropBranch(t.branch); err != nil {
+			return nil, err
+		}
+	default:
 		if err := t.stageSnapshot(ctx, s, r, ch); err != nil {
 			return nil, err
 		}
 	}
 	r.SnapshotID = s.snapshot
+	if t.branch != "" && (ch == nil || !ch.promote) {
+		r.SnapshotID = t.main // the property is held against main (position.go)
+	}
 	s.record = r
 	properties, err := s.doc.properties()
 	if err != nil {
 		return nil, err
 	}
 	properties[checkpoint.Key] = r.Marshal()
+	if ch != nil && ch.restart {
+		delete(properties, loadRequestKey)
+	}
 	return s, errors.Join(s.doc.set("properties", properties), s.doc.set("last-updated-ms", s.updated))
 }
 
@@ -346,7 +363,7 @@ func (t *Table) stageManifests(ctx context.Context, s *staged, r checkpoint.Reco
 	if s.delete, err = l.settle(deletes); err != nil {
 		return err
 	}
-	snapshot := snapshotJSON{ID: s.snapshot, Parent: t.snapshot, Sequence: t.sequence + 1, Time: s.updated, List: l.uri, Summary: t.summary(s, ch), Schema: t.icebergSc.ID}
+	snapshot := snapshotJSON{ID: s.snapshot, Parent: t.parent(), Sequence: t.sequence + 1, Time: s.updated, List: l.uri, Summary: t.summary(s, ch), Schema: t.icebergSc.ID}
 	if r.Version > 0 {
 		snapshot.Summary[checkpoint.Key] = r.Marshal()
 	}
@@ -358,18 +375,8 @@ func (t *Table) stageManifests(ctx context.Context, s *staged, r checkpoint.Reco
 			return err
 		}
 	}
-	refs := map[string]map[string]json.RawMessage{} // of others' branches and tags each digit is kept
-	if err := s.doc.get("refs", &refs); err != nil {
-		return err
-	}
-	if refs["main"] == nil {
-		refs["main"] = map[string]json.RawMessage{"type": json.RawMessage(`"branch"`)}
-	}
-	refs["main"]["snapshot-id"] = json.RawMessage(strconv.FormatInt(s.snapshot, 10))
 	return errors.Join(
-		s.doc.add("snapshots", snapshot),
-		s.doc.add("snapshot-log", map[string]int64{"snapshot-id": s.snapshot, "timestamp-ms": s.updated}),
-		s.doc.set("refs", refs), s.doc.set("current-snapshot-id", s.snapshot), s.doc.set("last-sequence-number", t.sequence+1),
+		s.doc.add("snapshots", snapshot), s.moveBranch(t.branch, ch.promote), s.doc.set("last-sequence-number", t.sequence+1),
 	)
 }
 
@@ -388,6 +395,9 @@ func (t *Table) summary(s *staged, ch *change) map[string]string {
 	}
 	if len(ch.gone) == 0 && len(ch.deletion.added) == 0 {
 		m["operation"] = "append"
+	}
+	if t.replaces() {
+		m["operation"] = "overwrite"
 	}
 	if ch.operation != "" {
 		m["operation"] = ch.operation
@@ -438,7 +448,10 @@ func (t *Table) summary(s *staged, ch *change) map[string]string {
 // adopt makes a published version the table's state, without reading anything.
 func (t *Table) adopt(ctx context.Context, version *catalog.Version, s *staged, ch *change) {
 	t.version, t.doc, t.updated, t.record, t.hasRecord = version, s.doc, s.updated, s.record, true
-	if ch != nil {
+	if ch != nil && ch.restart {
+		t.forget()
+	} else if ch != nil {
+		t.moved(s.snapshot, ch.promote)
 		t.snapshot, t.nextRowID, t.data, t.delete = s.snapshot, s.nextRowID, s.data, s.delete
 		t.sequence++
 		t.wide = ch.deletion.wide

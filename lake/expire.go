@@ -93,7 +93,7 @@ func (t *Table) expire(ctx context.Context, o ExpireOptions) ([]expiredSnapshot,
 		if newest.N == t.version.N {
 			continue
 		}
-		fresh, lerr := load(ctx, t.lake, newest)
+		fresh, lerr := load(ctx, t.lake, newest, t.branch)
 		if lerr != nil {
 			return nil, errors.Join(err, lerr)
 		}

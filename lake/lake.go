@@ -92,6 +92,7 @@ func (l *Lake) Fills(ctx context.Context, id catalog.Identifier) (bool, error) {
 type CreateOptions struct {
 	FormatVersion int               // 2 or 3
 	Record        checkpoint.Record // where the empty table stands
+	Loading       bool              // it is opened on LoadBranch
 }
 
 // previousVersions is how many old metadata files a table keeps.
@@ -123,7 +124,11 @@ func Create(ctx context.Context, l *Lake, id catalog.Identifier, schema *arrow.S
 	if err != nil {
 		return nil, err
 	}
-	t, err := load(ctx, l, version)
+	branch := ""
+	if o.Loading {
+		branch = LoadBranch
+	}
+	t, err := load(ctx, l, version, branch)
 	if err == nil {
 		t.pipeline, t.epoch = o.Record.Pipeline, o.Record.Epoch
 	}
@@ -136,5 +141,5 @@ func Open(ctx context.Context, l *Lake, id catalog.Identifier) (*Table, error) {
 	if err != nil {
 		return nil, err
 	}
-	return load(ctx, l, version)
+	return load(ctx, l, version, "")
 }

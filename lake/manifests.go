@@ -135,8 +135,8 @@ func (t *Table) writeList(ctx context.Context, snapshot int64, parts ...[]writte
 		}
 	}
 	var parent *int64
-	if t.snapshot != 0 {
-		parent = &t.snapshot
+	if id := t.parent(); id != 0 {
+		parent = &id
 	}
 	var buf bytes.Buffer
 	var w *iceberg.ManifestListWriter

@@ -210,7 +210,7 @@ func (t *Table) lookForReplacement(ctx context.Context, outputs []*NewFile, trie
 	if err != nil || newest.N == t.version.N {
 		return false, err
 	}
-	fresh, err := load(ctx, t.lake, newest)
+	fresh, err := load(ctx, t.lake, newest, t.branch)
 	if err != nil {
 		return false, err
 	}

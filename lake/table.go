@@ -31,10 +31,12 @@ type Table struct {
 	schema    *arrow.Schema // with field ids
 	key       []int
 	spec      iceberg.PartitionSpec
-	snapshot  int64 // current snapshot of main, 0 when there is none
-	sequence  int64 // last sequence number
-	nextRowID int64 // format 3
-	updated   int64 // last-updated-ms
+	branch    string // LoadBranch while the table is loaded there; empty: main
+	snapshot  int64  // head of the branch, 0 when there is none
+	main      int64  // current snapshot of main, 0 when there is none
+	sequence  int64  // last sequence number
+	nextRowID int64  // format 3
+	updated   int64  // last-updated-ms
 
 	files  map[string]*DataFile // live data files by path
 	byID   map[uint32]*DataFile
@@ -73,9 +75,9 @@ type manifest struct {
 	entries []*entry
 }
 
-// load reads the state of a version: its manifests and delete files, not its data.
-func load(ctx context.Context, l *Lake, version *catalog.Version) (*Table, error) {
-	t := &Table{lake: l, id: version.ID}
+// load reads the state of a version on a branch: its manifests and delete files, not its data.
+func load(ctx context.Context, l *Lake, version *catalog.Version, branch string) (*Table, error) {
+	t := &Table{lake: l, id: version.ID, branch: branch}
 	if err := t.load(ctx, version); err != nil {
 		return nil, fmt.Errorf("%s, metadata version %d: %w", version.ID, version.N, err)
 	}
@@ -98,8 +100,11 @@ func (t *Table) load(ctx context.Context, version *catalog.Version) error {
 		return err
 	}
 	known := t.files
-	t.files, t.data, t.delete, t.snapshot = map[string]*DataFile{}, nil, nil, 0
+	t.files, t.data, t.delete, t.snapshot, t.main = map[string]*DataFile{}, nil, nil, 0, 0
 	if s := meta.CurrentSnapshot(); s != nil {
+		t.main = s.SnapshotID
+	}
+	if s := t.head(meta); s != nil {
 		t.snapshot = s.SnapshotID
 		if err := t.loadManifests(ctx, s.ManifestList); err != nil {
 			return err
@@ -202,7 +207,7 @@ func (t *Table) ArrowSchema() *arrow.Schema { return t.schema }
 // Key has the ordinals of the key columns, in key order.
 func (t *Table) Key() []int { return t.key }
 
-// SnapshotID is the current snapshot of main, 0 when there is none.
+// SnapshotID is the current snapshot of main, or the head of LoadBranch for a table opened on it; 0 when there is none.
 func (t *Table) SnapshotID() int64 { return t.snapshot }
 
 // Files returns the live data files in the order of their ids.
@@ -229,7 +234,7 @@ func (t *Table) DeleteFiles() (n int) {
 // Checkpoint returns the table's valid checkpoint.
 func (t *Table) Checkpoint() (checkpoint.Record, bool) { return t.record, t.hasRecord }
 
-// Refresh loads the newest version and reports whether main has another snapshot than before.
+// Refresh loads the newest version and reports whether the branch has another snapshot than before.
 func (t *Table) Refresh(ctx context.Context) (changed bool, err error) {
 	version, err := t.lake.Catalog.Load(ctx, t.id)
 	if err != nil {

@@ -43,7 +43,10 @@ type FileWriter struct {
 }
 
 // rowGroupRows bounds a row group: its encoded pages are in memory until it is complete.
-const rowGroupRows = 128 << 10
+const (
+	rowGroupRows  = 128 << 10
+	rowGroupBytes = 32 << 20 // encoded
+)
 
 // NewFileWriter begins a data file.
 func (t *Table) NewFileWriter(ctx context.Context) (*FileWriter, error) {
@@ -79,7 +82,7 @@ func (w *FileWriter) Write(rec arrow.RecordBatch) error {
 		}
 		w.pq = pq
 	}
-	if w.group >= rowGroupRows {
+	if w.group >= rowGroupRows || w.pq.RowGroupTotalCompressedBytes() >= rowGroupBytes {
 		w.pq.NewBufferedRowGroup()
 		w.group = 0
 	}
@@ -127,6 +130,9 @@ func repeats(c arrow.Array) bool {
 	}
 	return len(seen)*8 <= n
 }
+
+// Size is how many bytes are written: complete row groups.
+func (w *FileWriter) Size() int64 { return w.out.n }
 
 // Close publishes the file. Its rows are nobody's until a commit adds it.
 func (w *FileWriter) Close() (*NewFile, error) {

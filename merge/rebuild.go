@@ -2,6 +2,7 @@ package merge
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -33,8 +34,11 @@ func live(f *lake.DataFile) func(pos uint32) bool {
 	return func(pos uint32) bool { return f.Deleted == nil || !f.Deleted.Contains(pos) }
 }
 
+// ErrTwice says that a table has two live rows of one key.
+var ErrTwice = errors.New("a key is there twice")
+
 func twice(codec *KeyCodec, k Key, raw []byte, pos uint32, other Place) error {
-	return fmt.Errorf("key %s is there twice, at row %d and at row %d of file %d: another program wrote to the table; load it again",
+	return fmt.Errorf("%w: %s, at row %d and at row %d of file %d: another program wrote to the table; load it again", ErrTwice,
 		codec.Text(k, raw), pos, other.Pos, other.File)
 }
 

@@ -37,9 +37,6 @@ func (a *app) ingestCommand() *cobra.Command {
 			if o.Source, o.Tables, err = a.openSource(); err != nil {
 				return err
 			}
-			if start == "" {
-				return usageError{fmt.Errorf("--start is missing: earliest, latest, gtid:SET, timestamp:RFC3339 or file:NAME:POS, for tables without a checkpoint")}
-			}
 			if o.Start, err = ingest.ParseStart(start); err != nil {
 				return usageError{err}
 			}
@@ -92,6 +89,7 @@ func (a *app) ingestCommand() *cobra.Command {
 					}
 				}()
 			}
+			a.showLoads(&o)
 			limitMemory(o.Memory)
 			if profile != "" {
 				stop, err := startProfile(profile)
@@ -106,13 +104,16 @@ func (a *app) ingestCommand() *cobra.Command {
 	f := c.Flags()
 	a.sourceFlags(f)
 	a.lakeFlags(f)
-	f.StringVar(&start, "start", "", "where a table without a checkpoint begins: `earliest, latest, gtid:SET, timestamp:RFC3339 or file:NAME:POS[@HOST:PORT]`")
+	f.StringVar(&start, "start", "initial", "where a table without a checkpoint begins: `initial, earliest, latest, gtid:SET, timestamp:RFC3339 or file:NAME:POS[@HOST:PORT]`; initial loads it first")
+	loadFlags(f, &o)
 	f.StringVar(&until, "until", "", "stop, with exit code 0, once every table's checkpoint holds it: `caught-up or gtid:SET`")
 	f.DurationVar(&o.CommitInterval, "commit-interval", 10*time.Second, "time between commits")
 	f.DurationVar(&o.IdleInterval, "checkpoint-idle-interval", 5*time.Minute, "a table without changes records its position this often")
 	f.DurationVar(&o.WaitForServer, "wait-for-server", 20*time.Second, "how long a start waits for a server that can serve; one that was read from is waited for for ever")
 	f.StringVar(&memory, "memory", "1GiB", "`bytes` that batches and files being written may take")
 	f.IntVar(&o.FormatVersion, "format-version", 3, "Iceberg format `version` of new tables: 3 (deletion vectors) or 2 (position deletes)")
+	f.StringVar((*string)(&o.OnPurged), "on-purged", "stop", "when no server has any more what tables lack: `stop or reload` them; stop ends with exit code 3")
+	f.StringVar((*string)(&o.OnDiverged), "on-diverged", "stop", "when tables have what no server has any more: `stop or reload` them; stop ends with exit code 3")
 	f.BoolVar(&o.Strict, "strict", false, "stop at the first sign that lake and source differ")
 	f.StringVar(&compact, "compact", "on", "rewrite data files beside the stream and expire old snapshots: `on or off`")
 	f.StringVar(&cascades, "cascades", "refuse", "`refuse or ignore` tables that foreign keys change without the binary log showing it (MySQL before 9.6)")

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/tidemark/tidemark/ingest"
 	"github.com/tidemark/tidemark/ingest/source"
 	"github.com/tidemark/tidemark/internal/config"
 	"github.com/tidemark/tidemark/lake"
@@ -24,6 +25,7 @@ import (
 type app struct {
 	out, errOut io.Writer
 	log         *slog.Logger
+	bar         *loadBar // nil without a terminal
 
 	configFile string
 	logFormat  string
@@ -60,7 +62,7 @@ func newRoot(out, errOut io.Writer) *cobra.Command {
 	flags.StringVarP(&a.configFile, "config", "c", "", "read settings from this YAML `file`; flags and TIDEMARK_* variables beat it")
 	flags.StringVar(&a.logFormat, "log-format", "text", "log as `text or json`")
 	flags.TextVar(&a.logLevel, "log-level", slog.LevelInfo, "log at this `level` and above: debug, info, warn, error")
-	root.AddCommand(a.ingestCommand(), a.doctorCommand(), a.statusCommand(), a.verifyCommand(), a.compactCommand(), a.serveCommand(), a.checkpointCommand(), versionCommand(out))
+	root.AddCommand(a.ingestCommand(), a.loadCommand(), a.doctorCommand(), a.statusCommand(), a.verifyCommand(), a.compactCommand(), a.serveCommand(), a.checkpointCommand(), versionCommand(out))
 	root.PersistentPreRunE = func(c *cobra.Command, _ []string) error {
 		known := pflag.NewFlagSet("every command", pflag.ContinueOnError)
 		addFlags(known, root)
@@ -83,11 +85,15 @@ func addFlags(to *pflag.FlagSet, c *cobra.Command) {
 
 func (a *app) startLog() error {
 	options := &slog.HandlerOptions{Level: a.logLevel}
+	out := a.errOut
+	if a.bar = newLoadBar(a.errOut); a.bar != nil {
+		out = a.bar
+	}
 	switch a.logFormat {
 	case "text":
-		a.log = slog.New(slog.NewTextHandler(a.errOut, options))
+		a.log = slog.New(slog.NewTextHandler(out, options))
 	case "json":
-		a.log = slog.New(slog.NewJSONHandler(a.errOut, options))
+		a.log = slog.New(slog.NewJSONHandler(out, options))
 	default:
 		return usageError{fmt.Errorf("--log-format %q: expected text or json", a.logFormat)}
 	}
@@ -109,6 +115,21 @@ func (a *app) lakeFlags(f *pflag.FlagSet) {
 	f.StringVar(&a.catalog, "catalog", "bucket", "`catalog`: bucket (the lake itself)")
 	f.StringVar(&a.s3Endpoint, "s3-endpoint", "", "`URL` of an S3-compatible store such as MinIO; default: Amazon S3")
 	f.StringVar(&a.s3Region, "s3-region", "", "`region` of the bucket (default AWS_REGION, else us-east-1)")
+}
+
+// showLoads makes loads show their progress: on a terminal by a bar, else in the log.
+func (a *app) showLoads(o *ingest.Options) {
+	if a.bar == nil {
+		return
+	}
+	o.QuietLoads = true
+	observer := o.Observer
+	o.Observer = func(e ingest.Event) {
+		a.bar.observe(e)
+		if observer != nil {
+			observer(e)
+		}
+	}
 }
 
 // openSource reads the replica list.

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tidemark/tidemark/checkpoint"
+	"github.com/tidemark/tidemark/ingest"
 	"github.com/tidemark/tidemark/ingest/source"
 	"github.com/tidemark/tidemark/lake"
 )
@@ -47,7 +48,10 @@ func (a *app) statusCommand() *cobra.Command {
 				}
 				state, age, set := "no checkpoint", "", ""
 				if r := t.Checkpoint; r != nil {
-					state, set = string(r.State), shortSet(r.GTIDSet)
+					state, set = string(r.State), shortPosition(r)
+				}
+				if p := t.load(); p != nil {
+					set = p.String()
 				}
 				if t.Age != nil {
 					age = source.Span(time.Duration(*t.Age * float64(time.Second)))
@@ -61,6 +65,18 @@ func (a *app) statusCommand() *cobra.Command {
 	return c
 }
 
+// load is how far the load of a table is; nil when it is not loaded now.
+func (t *tableStatus) load() *ingest.LoadProgress {
+	if t.Checkpoint == nil || t.Checkpoint.State != checkpoint.StateLoading {
+		return nil
+	}
+	p, err := ingest.ParseLoadProgress(*t.Checkpoint)
+	if err != nil {
+		return nil // --json has it as it is
+	}
+	return &p
+}
+
 func (a *app) listFlags(c *cobra.Command) {
 	f := c.Flags()
 	a.lakeFlags(f)
@@ -68,12 +84,12 @@ func (a *app) listFlags(c *cobra.Command) {
 	f.BoolVar(&a.json, "json", false, "machine-readable output")
 }
 
-func shortSet(text string) string {
-	set, err := checkpoint.ParseSet(text)
+func shortPosition(r *checkpoint.Record) string {
+	at, err := r.At()
 	if err != nil {
-		return text
+		return r.GTIDSet
 	}
-	return set.Short()
+	return at.Short()
 }
 
 func (a *app) tableStatuses(ctx context.Context) ([]tableStatus, error) {

@@ -6,6 +6,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/tidemark/tidemark/checkpoint"
 	"github.com/tidemark/tidemark/ingest/source"
 )
 
@@ -46,10 +47,19 @@ var (
 	tableStopped        = desc("table_stopped", "1 when the table had to be given up; the log says why.", "table")
 	tableState          = desc("table_state", "1, with the checkpoint's state as a label: partial, loading, live, suspect.", "table", "state")
 
+	loadRows     = desc("table_load_rows", "Rows read by the load under way.", "table")
+	loadEstimate = desc("table_load_rows_expected", "Rows of the table being loaded, as the server guesses.", "table")
+	loadBytes    = desc("table_load_bytes", "Bytes of data files that the load wrote since it was begun or gone on with.", "table")
+	loadRanges   = desc("table_load_ranges", "Ranges of the key that are finished.", "table")
+	loadOpen     = desc("table_load_open_ranges", "Ranges of the key that are being read.", "table")
+	loadRate     = desc("table_load_rows_per_second", "Rows read a second, of late.", "table")
+	loadLeft     = desc("table_load_seconds_left", "Time until all rows are read, about.", "table")
+
 	all = []*prometheus.Desc{
 		healthy, following, headroom, lastProbe, failures,
 		serverUp, serverServes, serverInUse, serverLag, serverRetention, serverHeadroom, serverLacks, serverUnread, serverGaps, serverErrant,
 		tableAge, tableLast, tableCommit, tableWritten, tableRowsIn, tableContradictions, tableForeign, tableRows, tableDataFiles, tableDeleteFiles, tableBytes, tableStopped, tableState,
+		loadRows, loadEstimate, loadBytes, loadRanges, loadOpen, loadRate, loadLeft,
 	}
 )
 
@@ -184,6 +194,15 @@ func (s scrape) table(name string, t *table) {
 	s.gauge(tableStopped, truth(t.stopped), name)
 	if t.state != "" {
 		s.gauge(tableState, 1, name, string(t.state))
+	}
+	if e := t.load; e != nil && t.state == checkpoint.StateLoading {
+		s.gauge(loadRows, float64(e.Rows), name)
+		s.gauge(loadEstimate, float64(e.Progress.Estimate), name)
+		s.gauge(loadBytes, float64(e.Bytes), name)
+		s.gauge(loadRanges, float64(e.Progress.Ranges), name)
+		s.gauge(loadOpen, float64(len(e.Progress.Open)), name)
+		s.gauge(loadRate, e.Rate, name)
+		s.gauge(loadLeft, e.Left.Seconds(), name)
 	}
 }
 

@@ -45,6 +45,7 @@ type Monitor struct {
 
 // table is what is known of a table.
 type table struct {
+	load    *ingest.Load // the newest; nil: it was not loaded
 	state   checkpoint.State
 	stopped bool
 	seen    time.Time // when its checkpoint was committed, or found to be true still; before: time of its last transaction
@@ -117,6 +118,10 @@ func (m *Monitor) Observe(e ingest.Event) {
 	case ingest.Stop:
 		m.table(e.Table).stopped = true
 		m.errors[ingest.KindTable]++
+	case ingest.Gone:
+		delete(m.tables, e.Table)
+	case ingest.Load:
+		m.table(e.Table).load = &e
 	case ingest.Lost:
 		m.count(e.Err)
 	case ingest.Wait:

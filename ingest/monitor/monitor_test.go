@@ -229,11 +229,22 @@ func described() []string {
 // TestEveryMetricShows: nothing is described and never collected.
 func TestEveryMetricShows(t *testing.T) {
 	m, _ := busy()
+	m.Observe(ingest.Open{Table: "shop.new", Record: checkpoint.Record{State: checkpoint.StateLoading}})
+	m.Observe(ingest.Load{Table: "shop.new", Rows: 500, Bytes: 4000, Rate: 250, Left: 2 * time.Second, Progress: ingest.LoadProgress{Ranges: 3, Estimate: 1000}})
 	_, text := get(t, m, "/metrics")
 	for _, name := range described() {
 		assert.Contains(t, text, "# TYPE "+name+" ")
 	}
 	assert.Contains(t, text, "go_goroutines")
+	for _, line := range []string{"rows{", "rows_expected{", "bytes{", "ranges{", "open_ranges{", "rows_per_second{", "seconds_left{"} {
+		assert.Contains(t, text, "tidemark_table_load_"+line)
+	}
+	m.Observe(ingest.Open{Table: "shop.new", Record: checkpoint.Record{State: checkpoint.StateLive}})
+	_, text = get(t, m, "/metrics")
+	assert.NotContains(t, text, "tidemark_table_load_", "a table that is live is not loaded any more")
+	m.Observe(ingest.Gone{Table: "shop.new"})
+	_, text = get(t, m, "/metrics")
+	assert.NotContains(t, text, "shop.new")
 }
 
 // TestDocumented: the documentation has every metric and no other.

@@ -148,6 +148,27 @@ func (r *Reader) Next(ctx context.Context) (arrow.RecordBatch, error) {
 	return r.decoder.Flush(), nil
 }
 
+// Discard reads the rest of the range and throws the rows away, undecoded: what server and network can do. It returns how
+// many there were. Errors are those of Next.
+func (r *Reader) Discard(ctx context.Context) (rows int64, err error) {
+	for r.open {
+		p, err := r.packet(ctx)
+		switch {
+		case err != nil:
+			r.conn.Close()
+			r.err = r.conn.fault(ctx, r.op(), err)
+			return rows, r.err
+		case p[0] == mysql.OK_HEADER:
+			rows++
+		case len(p) == eofSize && r.eofs == 0:
+			r.eofs++
+		default:
+			r.open = false
+		}
+	}
+	return rows, nil
+}
+
 // fill decodes rows until there are enough, or no more.
 func (r *Reader) fill(ctx context.Context) error {
 	packets := r.conn.packets()

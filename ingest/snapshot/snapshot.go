@@ -8,7 +8,6 @@
 // key there can be, each once. Nothing is held open or locked on the server between statements.
 //
 // conn.go        one connection, its session, its errors
-// reached.go     which transactions a read may have seen
 // definition.go  information_schema -> table map
 // columns.go     one column of information_schema -> type and metadata of the table map
 // labels.go      the labels of ENUM and SET columns
@@ -17,5 +16,7 @@
 // ranges.go      primary key -> ranges, one after the other
 // bound.go       a range's ends: text to keep, SQL to ask with
 // reader.go      range -> rows
+// position.go    how far the server is: what a read before could see
+// size.go        how large the server believes a table to be
 // rowhash.go     rows -> hashes, the same for rows of the source and of the lake
 package snapshot

@@ -151,6 +151,40 @@ func AtEnd(ctx context.Context, cfg Config, s State) (checkpoint.Position, error
 	return h.timed(ctx, last, at)
 }
 
+// BeginsWithoutGTIDs reports whether the log of the best server begins with transactions that have no GTID. With gtid_mode
+// ON it does not send them: a stream from the empty GTID set begins after them, and nothing tells.
+func BeginsWithoutGTIDs(ctx context.Context, cfg Config, states []State, filter Filter) (bool, error) {
+	good := readable(ctx, cfg, states, filter)
+	if len(good) == 0 {
+		return false, nil
+	}
+	h, err := openHistory(ctx, cfg, good[0])
+	if denied(err) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	for _, f := range h.files {
+		var first *Transaction
+		at, err := h.scan(ctx, f, func(b boundary) bool {
+			first = b.tx
+			return first == nil
+		})
+		switch {
+		case Classify(err) == KindSettings:
+			return true, nil
+		case err != nil:
+			return false, err
+		case first != nil:
+			return first.Anonymous, nil
+		case !at.Set.IsEmpty():
+			return false, nil
+		}
+	}
+	return false, nil
+}
+
 // BestForFile returns the server to begin with where none has GTIDs: a replica that has all followed rows in its log, else
 // the primary.
 func BestForFile(ctx context.Context, cfg Config, states []State, filter Filter) (State, error) {

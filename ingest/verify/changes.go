@@ -148,6 +148,9 @@ func (c *changes) lacks(set checkpoint.Set) checkpoint.Set {
 
 func (c *changes) event(tx *source.Transaction, e *source.Event) error {
 	unclear := func(why string) error { return &ChangedError{c.name, tx.GTID.String(), why} }
+	if tx.Anonymous {
+		return unclear("it has no GTID")
+	}
 	switch {
 	case e.Rows != nil:
 		return c.rows(e.Rows, unclear)

@@ -264,14 +264,14 @@ func (w *selecting) batch(batch arrow.RecordBatch) error {
 
 // await waits until the log was read past everything that the SELECTs may have seen.
 func (p *comparison) await(ctx context.Context, c *changes) error {
-	executed, owned, err := p.conns[0].Reached(ctx)
+	now, err := p.conns[0].Position(ctx)
 	if err != nil {
 		return err
 	}
-	c.expect(executed.Union(owned))
+	c.expect(now.Executed.Union(now.Owned))
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	for !c.lacks(executed).IsEmpty() || !c.lacks(owned).IsEmpty() && !c.past() {
+	for !c.lacks(now.Executed).IsEmpty() || !c.lacks(now.Owned).IsEmpty() && !c.past() {
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)

@@ -10,12 +10,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/tidemark/tidemark/checkpoint"
 	"github.com/tidemark/tidemark/compaction"
-	"github.com/tidemark/tidemark/ingest/snapshot"
 	"github.com/tidemark/tidemark/ingest/source"
 	"github.com/tidemark/tidemark/ingest/verify"
 	"github.com/tidemark/tidemark/internal/testenv"
@@ -152,23 +152,6 @@ func TestOwnedTransactions(t *testing.T) {
 	assert.EqualValues(t, 0, report.Tables[0].Touched)
 }
 
-// TestOwnedSet reads what the server says of owned transactions, tags included.
-func TestOwnedSet(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
-	first, second := w.server.Session(t, ""), w.server.Session(t, "")
-	const other = "11111111-2222-3333-4444-555555555555"
-	require.NoError(t, first.Exec("SET GTID_NEXT = '"+other+":17'"))
-	require.NoError(t, second.Exec("SET GTID_NEXT = '"+other+":blue:3'"))
-	conn, err := snapshot.Open(t.Context(), w.source(), w.server.Addr())
-	require.NoError(t, err)
-	defer conn.Close()
-	executed, owned, err := conn.Reached(t.Context())
-	require.NoError(t, err)
-	assert.Equal(t, other+":17:blue:3", owned.String())
-	assert.Equal(t, checkpoint.MustParseSet(w.server.Executed(t)), executed)
-}
-
 // TestCannotCompare says what stands in the way of a comparison, table by table.
 func TestCannotCompare(t *testing.T) {
 	t.Parallel()
@@ -263,4 +246,36 @@ func TestSecondServer(t *testing.T) {
 	assert.Equal(t, w.hosts[1], report.Tables[0].Compared[0].Server)
 	assert.Equal(t, w.hosts[0], report.Tables[0].Compared[1].Server)
 	assert.EqualValues(t, 4000, report.Tables[0].Rows)
+}
+
+// TestPositionsThatDoNotTell: what a table's record says besides the GTID set counts.
+func TestPositionsThatDoNotTell(t *testing.T) {
+	t.Parallel()
+	w := hundred(t)
+	for want, change := range map[string]func(r *checkpoint.Record){
+		"transactions have no GTIDs": func(r *checkpoint.Record) { r.Anonymous = true },
+		"ahead of its position":      func(r *checkpoint.Record) { r.Replay = &checkpoint.Replay{GTIDSet: r.GTIDSet} },
+		"being loaded":               func(r *checkpoint.Record) { r.State = checkpoint.StateLoading },
+		"":                           func(*checkpoint.Record) {},
+	} {
+		lt, err := lake.Open(t.Context(), w.lake, catalog.Identifier{DB: "d", Table: "u"})
+		require.NoError(t, err)
+		record, ok := lt.Checkpoint()
+		require.True(t, ok)
+		record.Anonymous, record.Replay, record.State = false, nil, checkpoint.StateLive
+		change(&record)
+		record.Epoch, err = lt.RaiseEpoch(t.Context(), record.Pipeline)
+		require.NoError(t, err)
+		record.Commit = uuid.NewString()
+		require.NoError(t, lt.SetCheckpoint(t.Context(), record))
+		report, err := w.verify(verify.Options{})
+		require.NoError(t, err)
+		require.Len(t, report.Tables, 2)
+		assert.Equal(t, verify.Equal, report.Tables[0].Result)
+		if want == "" {
+			assert.True(t, report.Equal, report.Tables[1].Error)
+		} else {
+			assert.Contains(t, report.Tables[1].Error, want)
+		}
+	}
 }

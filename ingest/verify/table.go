@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -73,15 +74,23 @@ func (t *table) open(ctx context.Context) (*view, error) {
 		if !ok {
 			return nil, fmt.Errorf("%s has no checkpoint of tidemark, so there is no telling at which position it should equal the source", t.name)
 		}
-		set, err := checkpoint.ParseSet(record.GTIDSet)
+		at, err := record.At()
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", t.name, err)
 		}
+		if at.Anonymous {
+			return nil, fmt.Errorf("%s is at %s, where transactions have no GTIDs: verify compares at a GTID set", t.name, at.Short())
+		}
+		set := at.Set
 		t.report.State, t.report.Behind = record.State, int64(t.goal.Subtract(set).Count())
 		if record.State == checkpoint.StateLoading {
 			return nil, &LoadingError{t.name}
 		}
-		if t.report.Behind == 0 || !time.Now().Before(t.waitEnd) {
+		patient := time.Now().Before(t.waitEnd)
+		if record.Replay != nil && !patient {
+			return nil, fmt.Errorf("%s is ahead of its position, since transactions that it has are to come again: let the ingest pass them (--wait), then verify", t.name)
+		}
+		if record.Replay == nil && (t.report.Behind == 0 || !patient) {
 			return &view{table: lt, files: lt.Inventory(), set: set, opened: time.Now()}, nil
 		}
 		select {
@@ -166,7 +175,7 @@ func (t *table) attempt(ctx context.Context) error {
 		return err
 	}
 	s := &session{table: t, view: v}
-	servers := source.ProbeAll(ctx, t.Source)
+	servers := slices.DeleteFunc(source.ProbeAll(ctx, t.Source), withoutGTIDs)
 	chosen, err := source.Choose(ctx, t.Source, servers, v.set, t.Tables, t.current)
 	if err != nil {
 		return err

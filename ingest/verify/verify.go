@@ -147,9 +147,10 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 		return report, err
 	}
 	servers := source.ProbeAll(ctx, o.Source)
-	if !slices.ContainsFunc(servers, source.State.Usable) {
-		return report, &source.NoServerError{Verdicts: source.Judge(servers, checkpoint.Set{}, o.Tables, nil)}
+	if !slices.ContainsFunc(servers, source.State.ByGTID) {
+		return report, noGTIDs(servers, o.Tables)
 	}
+	servers = slices.DeleteFunc(servers, withoutGTIDs)
 	r.goal = source.Reached(servers)
 	names, err := source.Tables(ctx, o.Source, servers, o.Tables)
 	if err != nil {
@@ -181,6 +182,20 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	}
 	report.finish()
 	return report, r.state.end(report)
+}
+
+// withoutGTIDs reports whether a server answers, and cannot be read from by a GTID set.
+func withoutGTIDs(s source.State) bool { return s.Err == nil && !s.ByGTID() }
+
+// noGTIDs says why none of the servers will do.
+func noGTIDs(servers []source.State, filter source.Filter) error {
+	none := &source.NoServerError{Verdicts: source.Judge(servers, checkpoint.Set{}, filter, nil)}
+	for i := range none.Verdicts {
+		if v := &none.Verdicts[i]; v.State.Answers() {
+			v.Kind, v.Reason, v.Advice = source.WrongSettings, "gtid_mode is "+v.State.GTIDMode+", and verify compares at a GTID set", ""
+		}
+	}
+	return none
 }
 
 // heartbeat is short, since at the end of a part the last changes wait for it.

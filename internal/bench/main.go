@@ -42,11 +42,12 @@ func main() {
 	changes := flag.Int("changes", 2_000_000, "row changes after them")
 	commits := flag.Int("commits", 500, "small commits")
 	profile := flag.String("profile", "", "write a CPU profile of the catch-up to this file")
+	loadProfile := flag.String("load-profile", "", "write a CPU profile of the initial load to this file")
 	format := flag.Int("format-version", 3, "Iceberg format version")
 	flag.Parse()
 	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer cancel()
-	b := &bench{profile: *profile, format: *format}
+	b := &bench{profile: *profile, loadProfile: *loadProfile, format: *format}
 	if err := b.run(ctx, *inserts, *changes, *commits); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
@@ -57,8 +58,10 @@ type bench struct {
 	mysql   *server.MySQL
 	minio   *server.MinIO
 	profile string
-	format  int
-	history history
+
+	loadProfile string
+	format      int
+	history     history
 }
 
 func (b *bench) run(ctx context.Context, inserts, changes, commits int) error {
@@ -124,6 +127,9 @@ func (b *bench) run(ctx context.Context, inserts, changes, commits int) error {
 	fmt.Printf("  peak memory %.0f MiB; CPU: %.2f of raw dump + decoding + encoding\n", float64(catchUp.peak)/(1<<20), catchUp.cpu.Seconds()/(decoding.cpu.Seconds()+encoding.cpu.Seconds()))
 	perCPU := float64(total) / catchUp.cpu.Seconds()
 	fmt.Printf("  against the best open peers, per CPU second: %.1f times 34,000, %.1f times 24,000\n\n", perCPU/34_000, perCPU/24_000)
+	if err := b.loads(ctx); err != nil {
+		return err
+	}
 	rows, verifying, err := b.verify(ctx)
 	if err != nil {
 		return err

@@ -69,10 +69,17 @@ func TestWithoutGTIDs(t *testing.T) {
 	if !at.Anonymous || at.GTIDSet != "" || at.ServerUUID != s.UUID() || at.File == "" || at.Position == 0 {
 		t.Errorf("the record is %+v", at)
 	}
+	ends(t, start(t, lake.env, verifyArgs(lake, testenv.URL(s))...), 3, "gtid_mode is OFF, and verify compares at a GTID set")
 	said, code := lake.verdicts(t, s)
 	if v := said[s.Addr()]; code != 0 || v.Verdict != "can-serve" || !strings.Contains(v.Reason, "by file and offset, exactly from "+at.File) {
 		t.Errorf("doctor: exit code %d, %+v", code, v)
 	}
+
+	_, out, _ := run(t, lake.env, append([]string{"status"}, lake.args...)...)
+	if !strings.Contains(out, fmt.Sprintf("%s:%d of server %s", at.File, at.Position, s.UUID())) {
+		t.Errorf("status does not tell the position:\n%s", out)
+	}
+	ends(t, start(t, lake.env, append([]string{"verify", "--source", testenv.URL(s), "--tables", "app.hot"}, lake.args...)...), 3, "gtid_mode is OFF")
 
 	// An empty lake, and the place gone.
 	if said, code := localLake(t).verdicts(t, s); code != 0 || said[s.Addr()].Verdict != "can-serve" {
@@ -150,6 +157,43 @@ func TestStory4StandbyByTime(t *testing.T) {
 	catchUp(t, lake, list, "--strict")
 	equal(t, spare, lake.byDuckDB(t))
 	equal(t, spare, lake.byTrino(t))
+	lake.states(t, "live")
+}
+
+// TestWithoutGTIDsFailover: the standby that is read dies under load, and the same process goes on from the master by time;
+// then, with nothing written any more, the other way round, over a restart.
+func TestWithoutGTIDsFailover(t *testing.T) {
+	master := testenv.MySQL(t, withoutGTIDs)
+	spare := standby(t, master)
+	master.Exec(t, schema)
+	spare.CatchUp(t, master)
+	lake := localLake(t)
+	list := testenv.URL(master, spare)
+	w := newWorkload(36)
+	stop := background(t, w, master)
+	p := startIngest(t, lake, list, "--strict", "--fallback-interval", "2s")
+	p.waitForLog("reading server=" + spare.Addr()) // replicas are preferred
+	p.waitForLog("committed")
+	until(t, "more transactions", func() (bool, string) { return w.count.Load() > 100, p.text() })
+	spare.Kill(t)
+	p.waitForLog("reading server=" + master.Addr())
+	p.waitForLog("what came again has passed")
+	stop()
+	p.stop()
+	catchUp(t, lake, list, "--strict")
+	equal(t, master, lake.byDuckDB(t))
+	lake.states(t, "live")
+
+	spare.Start(t)
+	spare.CatchUp(t, master)
+	master.Kill(t)
+	p = startIngest(t, lake, list, "--strict", "--until", "caught-up")
+	p.waitForLog("what came again has passed")
+	ends(t, p, 0)
+	if used := lake.checkpoints(t)["hot"].Checkpoint.ServerUUID; used != spare.UUID() {
+		t.Errorf("the position is on %s, want %s", used, spare.UUID())
+	}
+	equal(t, spare, lake.byDuckDB(t))
 	lake.states(t, "live")
 }
 
@@ -271,6 +315,53 @@ func TestStory4StandbyBehind(t *testing.T) {
 	p.waitForLog("table is suspect until it is loaded again")
 	p.stop()
 	lake.states(t, "suspect")
+}
+
+// TestGTIDModesTooEarly: gtid_mode was set to ON before ingest had read what has no GTID. The server does not send it any
+// more, and nothing is passed over; one mode back it does.
+func TestGTIDModesTooEarly(t *testing.T) {
+	s := testenv.MySQL(t, withoutGTIDs)
+	s.Exec(t, schema)
+	lake := localLake(t)
+	catchUp(t, lake, testenv.URL(s))
+	s.Exec(t, "UPDATE app.hot SET n = 5", "SET GLOBAL enforce_gtid_consistency = ON")
+	for _, mode := range []string{"OFF_PERMISSIVE", "ON_PERMISSIVE", "ON"} {
+		s.Exec(t, "SET GLOBAL gtid_mode = "+mode)
+	}
+	s.Exec(t, "UPDATE app.hot SET n = n + 1 WHERE id = 1")
+	said, code := lake.verdicts(t, s)
+	if v := said[s.Addr()]; code != 3 || v.Verdict != "wrong-settings" || !strings.Contains(v.Advice, "ON_PERMISSIVE") {
+		t.Errorf("doctor: exit code %d, %+v", code, v)
+	}
+	ends(t, startIngest(t, lake, testenv.URL(s)), 3, "wrong-settings", "Cannot replicate anonymous transaction")
+	s.Exec(t, "SET GLOBAL gtid_mode = ON_PERMISSIVE")
+	catchUp(t, lake, testenv.URL(s), "--strict")
+	s.Exec(t, "SET GLOBAL gtid_mode = ON", "UPDATE app.hot SET n = n + 1 WHERE id = 2")
+	catchUp(t, lake, testenv.URL(s), "--strict")
+	equal(t, s, lake.byDuckDB(t))
+	lake.states(t, "live")
+	if at := lake.checkpoints(t)["hot"].Checkpoint; at.Anonymous || at.GTIDSet != s.Executed(t) {
+		t.Errorf("with gtid_mode ON the record is %+v", at)
+	}
+}
+
+// TestEarliestAfterGTIDs: with gtid_mode ON a server does not send what has no GTID, and begins after it in silence. A table
+// that begins there lacks rows, and says so.
+func TestEarliestAfterGTIDs(t *testing.T) {
+	s := testenv.MySQL(t, withoutGTIDs)
+	s.Exec(t, schema, "FLUSH BINARY LOGS", "SET GLOBAL enforce_gtid_consistency = ON")
+	for _, mode := range []string{"OFF_PERMISSIVE", "ON_PERMISSIVE", "ON"} {
+		s.Exec(t, "SET GLOBAL gtid_mode = "+mode)
+	}
+	s.Exec(t, "INSERT INTO app.hot VALUES (12, 1)")
+	lake := localLake(t)
+	p := startIngest(t, lake, testenv.URL(s), "--until", "caught-up")
+	ends(t, p, 0, "begin with transactions that have no GTID")
+	lake.states(t, "partial")
+	rows := lake.byDuckDB(t)(t, "hot", "SELECT id, n FROM %s ORDER BY id")
+	if fmt.Sprint(rows) != "[[12 1]]" {
+		t.Errorf("hot has %v", rows)
+	}
 }
 
 // TestGTIDModes: GTIDs are enabled on a running topology, by the statements of docs/runbooks.md, and one ingest after the

@@ -1,6 +1,7 @@
 // Package e2e proves tidemark from outside: the real program against real servers, read by the real readers.
 //
 // workload_test.go  random transactions
+// load_test.go      tables loaded while they change
 // harness_test.go   running the program, comparing lake and source
 // proof_test.go     kills, stalls, cuts and faults under load; in the end the lake equals the source
 // errors_test.go    every refusal, by exit code and text
@@ -231,16 +232,17 @@ func until(t testing.TB, what string, ok func() (bool, string)) {
 type record struct {
 	Table      string `json:"table"`
 	Checkpoint struct {
-		Pipeline   string `json:"pipeline"`
-		Epoch      int64  `json:"epoch"`
-		GTIDSet    string `json:"gtid_set"`
-		ServerUUID string `json:"server_uuid"`
-		State      string `json:"state"`
-		File       string `json:"file"`
-		Position   uint64 `json:"position"`
-		Anonymous  bool   `json:"anonymous"`
-		Time       string `json:"time"`
-		Note       string `json:"note"`
+		Pipeline   string          `json:"pipeline"`
+		Epoch      int64           `json:"epoch"`
+		GTIDSet    string          `json:"gtid_set"`
+		ServerUUID string          `json:"server_uuid"`
+		State      string          `json:"state"`
+		File       string          `json:"file"`
+		Position   uint64          `json:"position"`
+		Anonymous  bool            `json:"anonymous"`
+		Time       string          `json:"time"`
+		Note       string          `json:"note"`
+		Load       json.RawMessage `json:"load"`
 	} `json:"checkpoint"`
 }
 
@@ -303,6 +305,12 @@ func (p *tidemark) served() (address string) {
 
 // equal demands that every table of the lake has exactly the rows of the source, which must not change meanwhile.
 func equal(t testing.TB, source *testenv.Server, read query) {
+	t.Helper()
+	equalTables(t, source, read, tables)
+}
+
+// equalTables is equal for tables of a name and the columns that order them.
+func equalTables(t testing.TB, source *testenv.Server, read query, tables map[string]string) {
 	t.Helper()
 	for table, order := range tables {
 		columns := source.Query(t, fmt.Sprintf("SELECT GROUP_CONCAT(column_name ORDER BY ordinal_position SEPARATOR ', ') FROM information_schema.columns WHERE table_schema = 'app' AND table_name = '%s'", table))[0][0]

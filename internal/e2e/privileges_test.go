@@ -29,9 +29,11 @@ func TestPrivileges(t *testing.T) {
 	cluster.Sync(t)
 	as := func(s *testenv.Server) string { return "mysql://least:least-pw@" + s.Addr() + "/" }
 	for _, s := range cluster.Servers() {
-		lake := localLake(t)
+		lake, loaded := localLake(t), localLake(t)
 		catchUp(t, lake, as(s))
 		equal(t, primary, lake.byDuckDB(t))
+		catchUp(t, loaded, as(s), "--start", "initial")
+		equal(t, primary, loaded.byDuckDB(t))
 		said := lake.doctor(t, as(s), 0)[s.Addr()]
 		says(t, said, `  privileges  REPLICATION SLAVE, REPLICATION CLIENT, sees 5 followed tables`, `  filters     none`)
 		if strings.Contains(said, "could not look at") || strings.Contains(said, "  note ") {
