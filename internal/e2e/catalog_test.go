@@ -174,6 +174,30 @@ func TestTablesOfOthers(t *testing.T) {
 	catchUp(t, lake, testenv.URL(s), "--tables", "app.*,!app.ignored,!app.late")
 }
 
+// TestForeignSchema: a column that another engine adds to a table that tidemark fills stops that table at its next change,
+// with an error; the others are followed. DuckDB, which would take the key away with it, is refused.
+func TestForeignSchema(t *testing.T) {
+	s := testenv.MySQL(t)
+	s.Exec(t, schema)
+	lake := minioLake(t)
+	catchUp(t, lake, testenv.URL(s))
+	address := lake.serve(t)
+	duck := lake.duck(t)
+	duck.Attach(t, "lake", address)
+	if _, err := duck.TryQuery(t.Context(), "ALTER TABLE lake.app.pair ADD COLUMN extra INTEGER"); err == nil || !strings.Contains(err.Error(), "identifier fields") {
+		t.Errorf("DuckDB took the key away: %v", err)
+	}
+	trino := testenv.Trino(t)
+	trino.Query(t, "ALTER TABLE "+trino.Catalog(t, address, lake.bucket)+".app.hot ADD COLUMN extra integer")
+	before := lake.checkpoints(t)["hot"].Checkpoint.GTIDSet
+	s.Exec(t, "UPDATE app.hot SET n = 9", "UPDATE app.pair SET n = 9")
+	ends(t, startIngest(t, lake, testenv.URL(s), "--until", "caught-up"), 1, "app.hot", "differ")
+	after := lake.checkpoints(t)
+	if after["hot"].Checkpoint.GTIDSet != before || after["pair"].Checkpoint.GTIDSet != s.Executed(t) {
+		t.Errorf("hot is at %s, pair at %s", after["hot"].Checkpoint.GTIDSet, after["pair"].Checkpoint.GTIDSet)
+	}
+}
+
 // commits counts the commits that the log tells of.
 func (p *tidemark) commits() int { return strings.Count(p.text(), "msg=committed") }
 
