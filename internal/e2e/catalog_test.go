@@ -44,11 +44,12 @@ type engines struct {
 	trino     *testenv.TrinoServer
 	lake      string // Trino's name of the catalog
 	pyiceberg string // Python: the settings of a catalog
+	spark     string // spark-defaults.conf
 }
 
 func attachAll(t testing.TB, address string, b *testenv.Bucket) *engines {
 	t.Helper()
-	e := &engines{duck: testenv.DuckDB(t), trino: testenv.Trino(t)}
+	e := &engines{duck: testenv.DuckDB(t), trino: testenv.Trino(t), spark: documented(t, "Spark", address, b)}
 	for statement := range strings.SplitSeq(documented(t, "DuckDB", address, b), ";\n") {
 		if statement != "" {
 			e.duck.Query(t, statement)
@@ -92,7 +93,7 @@ func (e *engines) say(t testing.TB, table, columns, want string) {
 	}
 }
 
-// TestEnginesBesideIngest: while changes stream in, Trino, DuckDB and PyIceberg work in the same catalog, attached as its
+// TestEnginesBesideIngest: while changes stream in, Trino, DuckDB, PyIceberg and Spark work in the same catalog, attached as its
 // page says. Each makes a table of its own, inserts, updates, deletes, changes the schema, rewrites, renames; each reads
 // what the others did, and changes it; and they read and rewrite the tables that ingest fills. In the end those are the
 // source's.
@@ -113,6 +114,7 @@ func TestEnginesBesideIngest(t *testing.T) {
 	for name, work := range map[string]func(testing.TB, *engines){"Trino": trinoWorks, "DuckDB": duckWorks, "PyIceberg": pyicebergWorks} {
 		t.Run(name, func(t *testing.T) { work(t, e) })
 	}
+	t.Run("Spark", func(t *testing.T) { sparkWorks(t, e) })
 	t.Run("each other's tables", func(t *testing.T) { allWork(t, e) })
 	t.Run("tables that ingest fills", func(t *testing.T) { upkeep(t, e, p) })
 	if now := p.commits(); now < before+10 {
@@ -170,6 +172,30 @@ func TestTablesOfOthers(t *testing.T) {
 		t.Errorf("the other program's table has %s", got)
 	}
 	catchUp(t, lake, testenv.URL(s), "--tables", "app.*,!app.ignored,!app.late")
+}
+
+// TestForeignSchema: a column that another engine adds to a table that tidemark fills stops that table at its next change,
+// with an error; the others are followed. DuckDB, which would take the key away with it, is refused.
+func TestForeignSchema(t *testing.T) {
+	s := testenv.MySQL(t)
+	s.Exec(t, schema)
+	lake := minioLake(t)
+	catchUp(t, lake, testenv.URL(s))
+	address := lake.serve(t)
+	duck := lake.duck(t)
+	duck.Attach(t, "lake", address)
+	if _, err := duck.TryQuery(t.Context(), "ALTER TABLE lake.app.pair ADD COLUMN extra INTEGER"); err == nil || !strings.Contains(err.Error(), "identifier fields") {
+		t.Errorf("DuckDB took the key away: %v", err)
+	}
+	trino := testenv.Trino(t)
+	trino.Query(t, "ALTER TABLE "+trino.Catalog(t, address, lake.bucket)+".app.hot ADD COLUMN extra integer")
+	before := lake.checkpoints(t)["hot"].Checkpoint.GTIDSet
+	s.Exec(t, "UPDATE app.hot SET n = 9", "UPDATE app.pair SET n = 9")
+	ends(t, startIngest(t, lake, testenv.URL(s), "--until", "caught-up"), 1, "app.hot", "differ")
+	after := lake.checkpoints(t)
+	if after["hot"].Checkpoint.GTIDSet != before || after["pair"].Checkpoint.GTIDSet != s.Executed(t) {
+		t.Errorf("hot is at %s, pair at %s", after["hot"].Checkpoint.GTIDSet, after["pair"].Checkpoint.GTIDSet)
+	}
 }
 
 // commits counts the commits that the log tells of.
@@ -249,10 +275,48 @@ result = [len(t.inspect.files()), len(t.snapshots())]
 	e.say(t, "by_pyiceberg.moved", "id, name", "[[1 one] [2 TWO] [4 four] [5 five]]")
 }
 
+// sparkWorks comes after the others, and changes a table of each.
+func sparkWorks(t testing.TB, e *engines) {
+	statements := []string{
+		"CREATE NAMESPACE lake.by_spark",
+		"CREATE TABLE lake.by_spark.t USING iceberg TBLPROPERTIES ('format-version'='3') AS SELECT CAST(id AS BIGINT) id, v s FROM lake.shop.orders",
+		"INSERT INTO lake.by_spark.t VALUES (3, 'three'), (4, 'four')",
+		"UPDATE lake.by_spark.t SET s = 'TWO' WHERE id = 2",
+		"DELETE FROM lake.by_spark.t WHERE id = 3",
+		"MERGE INTO lake.by_spark.t t USING (SELECT 5L id, 'five' s) n ON t.id = n.id WHEN MATCHED THEN UPDATE SET * WHEN NOT MATCHED THEN INSERT *",
+		"ALTER TABLE lake.by_spark.t ADD COLUMN n INT",
+		"ALTER TABLE lake.by_spark.t RENAME COLUMN s TO name",
+		"CALL lake.system.rewrite_data_files(table => 'by_spark.t', options => map('rewrite-all', 'true'))",
+		"ALTER TABLE lake.by_spark.t RENAME TO by_spark.moved",
+		"CREATE TABLE lake.by_spark.gone (id INT) USING iceberg",
+		"DROP TABLE lake.by_spark.gone PURGE",
+	}
+	others := []string{"by_trino.moved", "by_duckdb.t", "by_pyiceberg.moved"}
+	for _, table := range others {
+		statements = append(statements, "INSERT INTO lake."+table+" VALUES (8, 'by Spark', NULL), (9, 'by Spark', NULL)", "DELETE FROM lake."+table+" WHERE id = 9")
+	}
+	for table := range tables {
+		statements = append(statements, "SELECT * FROM lake.app."+table+" LIMIT 5")
+	}
+	statements = append(statements, "SELECT id, name FROM lake.by_spark.moved ORDER BY id")
+	rows := testenv.Spark(t, e.spark, statements...)
+	const want = "[[1 one] [2 TWO] [4 four] [5 five]]"
+	if got := fmt.Sprint(rows[len(rows)-1]); got != want {
+		t.Errorf("Spark reads %s, want %s", got, want)
+	}
+	e.say(t, "by_spark.moved", "id, name", want)
+	for _, table := range others {
+		if got := fmt.Sprint(e.duck.Query(t, "SELECT name FROM lake."+table+" WHERE id > 5")); got != "[[by Spark]]" {
+			t.Errorf("Spark made %s of %s", got, table)
+		}
+	}
+}
+
 // allWork lets each engine change what the others made. PyIceberg 0.12 reads tables of format 3 and cannot write rows to them.
 func allWork(t testing.TB, e *engines) {
 	for table, format := range map[string]int{"by_trino.moved": 3, "by_duckdb.t": 2, "by_pyiceberg.moved": 2} {
 		e.trino.Query(t, "UPDATE "+e.lake+"."+table+" SET name = 'by Trino' WHERE id = 1")
+		e.trino.Query(t, "DELETE FROM "+e.lake+"."+table+" WHERE id = 8")
 		e.duck.Query(t, "DELETE FROM lake."+table+" WHERE id = 2")
 		e.duck.Query(t, "INSERT INTO lake."+table+" (id, name) VALUES (6, 'by DuckDB')")
 		want := "[4 by DuckDB] [6 by DuckDB]"

@@ -17,3 +17,13 @@ func CompatibilityKit(t testing.TB, uri, lake string) *server.KitResult {
 	check(t, err)
 	return r
 }
+
+// Spark runs statements in a Spark session of their own, with the settings of a spark-defaults.conf, and returns the rows of each.
+func Spark(t testing.TB, defaults string, statements ...string) [][][]string {
+	t.Helper()
+	tools, err := tool((*toolbox.Box).Spark)
+	check(t, err)
+	rows, err := server.RunSpark(t.Context(), tools, t.TempDir(), defaults, statements)
+	check(t, err)
+	return rows
+}

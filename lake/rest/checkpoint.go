@@ -1,6 +1,8 @@
 package rest
 
 import (
+	"slices"
+
 	"github.com/apache/iceberg-go"
 	"github.com/apache/iceberg-go/table"
 
@@ -65,6 +67,19 @@ func keepCheckpoint(current, next table.Metadata) (table.Update, error) {
 	}
 	valid.SnapshotID = anchor
 	return table.NewSetPropertiesUpdate(iceberg.Properties{checkpoint.Key: valid.Marshal()}), nil
+}
+
+// keepKey refuses a schema with other identifier fields for a table that tidemark fills: without the source's key it could
+// not go on. DuckDB 1.5 leaves them out of every schema that it writes.
+func keepKey(current, next table.Metadata) error {
+	if current.Properties()[checkpoint.Key] == "" {
+		return nil
+	}
+	was, is := slices.Sorted(slices.Values(current.CurrentSchema().IdentifierFieldIDs)), slices.Sorted(slices.Values(next.CurrentSchema().IdentifierFieldIDs))
+	if !slices.Equal(was, is) {
+		return badRequest("the table's identifier fields are the source's primary key, by which tidemark fills it: they cannot change from %v to %v", was, is)
+	}
+	return nil
 }
 
 // follows checks that a record is one that may come after those that are there.

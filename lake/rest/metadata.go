@@ -91,6 +91,9 @@ func (s *server) next(base *catalog.Version, q *commitRequest) ([]byte, error) {
 	if _, err := s.catalog.Store().Name(next.Location()); err != nil {
 		return nil, badRequest("commit to %s: location: %v", base.ID, err)
 	}
+	if err := keepKey(current, next); err != nil {
+		return nil, fmt.Errorf("commit to %s: %w", base.ID, err)
+	}
 	repair, err := keepCheckpoint(current, next)
 	if err != nil {
 		return nil, fmt.Errorf("commit to %s: %w", base.ID, err)

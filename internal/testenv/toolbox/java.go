@@ -21,7 +21,7 @@ func (b *Box) java(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("versions.env: TRINO_JAVA: %w", err)
 	}
-	if java, err := findJava(ctx, least); java != "" || err != nil {
+	if java, err := findJava(ctx, least, least+100); java != "" || err != nil {
 		return java, err
 	}
 	java, err := b.debianJava(ctx)
@@ -95,7 +95,8 @@ func relink(dir, folder string) error {
 	})
 }
 
-func findJava(ctx context.Context, least int) (string, error) {
+// findJava returns a java program of a major version within bounds, "" when the machine has none.
+func findJava(ctx context.Context, least, most int) (string, error) {
 	homes := []string{os.Getenv("JAVA25_HOME"), os.Getenv("JAVA_HOME")}
 	installed, err := filepath.Glob("/usr/lib/jvm/*")
 	if err != nil {
@@ -120,7 +121,7 @@ func findJava(ctx context.Context, least int) (string, error) {
 			continue
 		}
 		if m := version.FindSubmatch(out); m != nil {
-			if major, err := strconv.Atoi(string(m[1])); err == nil && major >= least {
+			if major, err := strconv.Atoi(string(m[1])); err == nil && major >= least && major <= most {
 				return java, nil
 			}
 		}
