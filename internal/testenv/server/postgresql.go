@@ -19,7 +19,7 @@ import (
 
 // PostgreSQL is one server with an empty database.
 type PostgreSQL struct {
-	User, Database string // of the only account, which comes in with the password
+	User, Database string // its only account, which comes in with the password, and an empty database
 
 	port *Port
 	dir  string
@@ -28,7 +28,7 @@ type PostgreSQL struct {
 
 // StartPostgreSQL makes a fresh server and waits until it answers. password is that of its account.
 func StartPostgreSQL(ctx context.Context, tools *toolbox.PostgreSQL, password string) (_ *PostgreSQL, err error) {
-	p := &PostgreSQL{User: "tide", Database: "postgres"}
+	p := &PostgreSQL{User: "tide", Database: "catalogs"}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, p.Close())
@@ -64,11 +64,12 @@ func StartPostgreSQL(ctx context.Context, tools *toolbox.PostgreSQL, password st
 		return nil, err
 	}
 	probe := func(ctx context.Context) error {
-		c, err := pgx.Connect(ctx, (&url.URL{Scheme: "postgresql", User: url.UserPassword(p.User, password), Host: p.Addr(), Path: p.Database, RawQuery: "sslmode=disable"}).String())
+		c, err := pgx.Connect(ctx, (&url.URL{Scheme: "postgresql", User: url.UserPassword(p.User, password), Host: p.Addr(), Path: "postgres", RawQuery: "sslmode=disable"}).String())
 		if err != nil {
 			return err
 		}
-		return c.Close(ctx)
+		_, err = c.Exec(ctx, "CREATE DATABASE "+p.Database)
+		return errors.Join(err, c.Close(ctx))
 	}
 	return p, p.proc.ready(ctx, time.Minute, probe)
 }

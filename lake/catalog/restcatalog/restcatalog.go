@@ -58,15 +58,15 @@ func Open(ctx context.Context, text string, o Options) (*Service, error) {
 		return nil, &AddressError{"the REST catalog's address cannot be read: expected http://HOST:PORT/PATH or https://HOST:PORT/PATH, with ?warehouse=NAME where it wants one"}
 	}
 	if u.User != nil {
-		return nil, &AddressError{fmt.Sprintf("%s: a REST catalog takes no user and password in its address: set TIDEMARK_CATALOG_TOKEN or TIDEMARK_CATALOG_CREDENTIAL", u.Redacted())}
+		return nil, &AddressError{"a REST catalog takes no user and password in its address: set TIDEMARK_CATALOG_TOKEN or TIDEMARK_CATALOG_CREDENTIAL"}
 	}
 	query := u.Query()
+	u.RawQuery = "" // what errors show must not hold what somebody took for a parameter
 	for key := range query {
 		if key != "warehouse" && key != "scope" && key != "oauth2-server-uri" {
-			return nil, &AddressError{fmt.Sprintf("%s: unknown parameter %q: warehouse, scope and oauth2-server-uri are known", u.Redacted(), key)}
+			return nil, &AddressError{fmt.Sprintf("%s: unknown parameter %q: warehouse, scope and oauth2-server-uri are known", u, key)}
 		}
 	}
-	u.RawQuery = ""
 	s := &Service{client: &http.Client{Timeout: requestLimit}, base: strings.TrimSuffix(strings.TrimSuffix(u.String(), "/"), "/v1")}
 	s.auth = authority{token: o.Token, credential: o.Credential, scope: query.Get("scope"), uri: query.Get("oauth2-server-uri")}
 	if s.auth.uri == "" {

@@ -61,7 +61,7 @@ func Open(ctx context.Context, text string, o Options) (*Service, error) {
 	if _, has := u.User.Password(); !has && o.Password != "" && u.User != nil {
 		u.User = url.UserPassword(u.User.Username(), o.Password)
 	}
-	s := &Service{name: DefaultName, url: u.Redacted()}
+	s := &Service{name: DefaultName, url: shown(u)}
 	if query := u.Query(); query.Has("catalog") {
 		s.name = query.Get("catalog")
 		query.Del("catalog")
@@ -84,10 +84,17 @@ func Open(ctx context.Context, text string, o Options) (*Service, error) {
 	return s, nil
 }
 
+// shown is a URL for people: without the password, which may be among the parameters too.
+func shown(u *url.URL) string {
+	bare := *u
+	bare.RawQuery = ""
+	return bare.Redacted()
+}
+
 // openSQLite waits for other programs' locks instead of failing at once.
 func openSQLite(u *url.URL) (*sql.DB, error) {
 	if u.Path == "" || u.Host != "" {
-		return nil, &AddressError{fmt.Sprintf("%s: expected sqlite:///path/of/the/file", u.Redacted())}
+		return nil, &AddressError{fmt.Sprintf("%s: expected sqlite:///path/of/the/file", shown(u))}
 	}
 	return sql.Open("sqlite", (&url.URL{Scheme: "file", Path: u.Path, RawQuery: "_pragma=busy_timeout(20000)&_txlock=immediate"}).String())
 }
@@ -95,7 +102,7 @@ func openSQLite(u *url.URL) (*sql.DB, error) {
 func openPostgreSQL(u *url.URL) (*sql.DB, error) {
 	cfg, err := pgx.ParseConfig(u.String())
 	if err != nil {
-		return nil, &AddressError{fmt.Sprintf("%s: expected postgresql://USER@HOST:PORT/DATABASE, with sslmode and other parameters of libpq", u.Redacted())}
+		return nil, &AddressError{fmt.Sprintf("%s: expected postgresql://USER@HOST:PORT/DATABASE, with sslmode and other parameters of libpq", shown(u))}
 	}
 	cfg.DefaultQueryExecMode = pgx.QueryExecModeExec // one message a statement, and nothing kept that a pooler would mix up
 	return stdlib.OpenDB(*cfg), nil
@@ -104,7 +111,7 @@ func openPostgreSQL(u *url.URL) (*sql.DB, error) {
 func openMySQL(u *url.URL) (*sql.DB, error) {
 	db := strings.TrimPrefix(u.Path, "/")
 	if u.Host == "" || db == "" || u.User == nil {
-		return nil, &AddressError{fmt.Sprintf("%s: expected mysql://USER@HOST:PORT/DATABASE", u.Redacted())}
+		return nil, &AddressError{fmt.Sprintf("%s: expected mysql://USER@HOST:PORT/DATABASE", shown(u))}
 	}
 	host := u.Host
 	if u.Port() == "" {
@@ -117,13 +124,13 @@ func openMySQL(u *url.URL) (*sql.DB, error) {
 	cfg.Logger = &mysql.NopLogger{} // what it would print is in the errors
 	for key := range u.Query() {
 		if key != "tls" {
-			return nil, &AddressError{fmt.Sprintf("%s: unknown parameter %q: tls=true|skip-verify|preferred|false is known", u.Redacted(), key)}
+			return nil, &AddressError{fmt.Sprintf("%s: unknown parameter %q: tls=true|skip-verify|preferred|false is known", shown(u), key)}
 		}
 		cfg.TLSConfig = u.Query().Get(key)
 	}
 	connector, err := mysql.NewConnector(cfg)
 	if err != nil {
-		return nil, &AddressError{fmt.Sprintf("%s: %v", u.Redacted(), err)}
+		return nil, &AddressError{fmt.Sprintf("%s: %v", shown(u), err)}
 	}
 	return sql.OpenDB(connector), nil
 }
