@@ -15,10 +15,14 @@ import (
 	"strings"
 	"testing"
 
+	icebergrest "github.com/apache/iceberg-go/catalog/rest"
+
 	"github.com/tidemark/tidemark/internal/testenv"
 	"github.com/tidemark/tidemark/lake"
 	"github.com/tidemark/tidemark/lake/catalog"
+	"github.com/tidemark/tidemark/lake/catalog/library"
 	"github.com/tidemark/tidemark/lake/catalog/open"
+	"github.com/tidemark/tidemark/lake/catalog/updates"
 	"github.com/tidemark/tidemark/lake/rest"
 	"github.com/tidemark/tidemark/lake/store"
 )
@@ -35,10 +39,11 @@ func check(t testing.TB, err error) {
 // world is a lake and its catalog.
 type world struct {
 	store   store.Store
-	name    string // as --catalog has it
-	address string // of the service, as it stands in name; empty where there is none
-	python  string // opens the catalog in PyIceberg; empty where that cannot be
-	levels  bool   // takes a dot in a database's name for a level
+	name    string // as --catalog has it; empty where there is a client
+	client  func(t testing.TB, address string) catalog.Catalog
+	address string                        // of the service, as it stands in name; empty where there is none
+	python  string                        // opens the catalog in PyIceberg; empty where that cannot be
+	unlike  func(catalog.Identifier) bool // names that it takes for others; nil: none
 
 	id catalog.Identifier // of the table under test
 }
@@ -52,6 +57,9 @@ func (w *world) open(t testing.TB) catalog.Catalog {
 // openAt is open by another way to the service.
 func (w *world) openAt(t testing.TB, address string) catalog.Catalog {
 	t.Helper()
+	if w.client != nil {
+		return w.client(t, address)
+	}
 	name := w.name
 	if w.address != "" {
 		name = strings.Replace(name, w.address, address, 1)
@@ -98,14 +106,25 @@ var worlds = map[string]func(testing.TB) *world{
 	"REST, the reference catalog": func(t testing.TB) *world {
 		s := local(t)
 		address := testenv.ReferenceCatalog(t, s.URI("warehouse"))
-		return &world{store: s, name: "rest:http://" + address, address: address, python: `catalog("http://` + address + `")`, levels: true}
+		return &world{store: s, name: "rest:http://" + address, address: address, python: `catalog("http://` + address + `")`, unlike: func(id catalog.Identifier) bool {
+			return strings.Contains(id.DB, ".") // JdbcCatalog behind it takes a dot for a level
+		}}
 	},
 	"REST, tidemark serve": func(t testing.TB) *world {
 		s := local(t)
-		server := httptest.NewServer(rest.New(rest.Options{Catalog: catalog.NewBucket(s)}))
-		t.Cleanup(server.Close)
-		address := strings.TrimPrefix(server.URL, "http://")
-		return &world{store: s, name: "rest:" + server.URL, address: address, python: `catalog("` + server.URL + `")`}
+		address := serve(t, s)
+		return &world{store: s, name: "rest:http://" + address, address: address, python: `catalog("http://` + address + `")`}
+	},
+	// What Glue and Hive have in common with it: all is done through iceberg-go.
+	"iceberg-go's REST client, tidemark serve": func(t testing.TB) *world {
+		s := local(t)
+		return &world{store: s, address: serve(t, s), client: func(t testing.TB, address string) catalog.Catalog {
+			c, err := icebergrest.NewCatalog(t.Context(), "test", "http://"+address)
+			check(t, err)
+			return updates.New(s, library.New(c, "a test"))
+		}, unlike: func(id catalog.Identifier) bool {
+			return strings.Contains(id.Table, "+") // the client writes it as it is, and a blank is read
+		}}
 	},
 }
 
@@ -161,6 +180,14 @@ func (w *world) clear(t testing.TB) {
 		check(t, err)
 		check(t, c.Drop(t.Context(), v, "the end of a case"))
 	}
+}
+
+// serve serves the lake in s and returns the address.
+func serve(t testing.TB, s store.Store) string {
+	t.Helper()
+	server := httptest.NewServer(rest.New(rest.Options{Catalog: catalog.NewBucket(s)}))
+	t.Cleanup(server.Close)
+	return strings.TrimPrefix(server.URL, "http://")
 }
 
 func local(t testing.TB) store.Store {
