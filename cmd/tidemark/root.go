@@ -167,7 +167,7 @@ func (a *app) openSource() (source.Config, source.Filter, error) {
 	return cfg, filter, nil
 }
 
-// openLake opens the lake, having made sure that its store can commit.
+// openLake opens the lake and its catalog, having made sure that a store that is the catalog can commit.
 func (a *app) openLake(ctx context.Context, write bool) (*lake.Lake, error) {
 	if a.lake == "" {
 		return nil, usageError{errors.New("--lake is missing: file:///path or s3://bucket/prefix")}
@@ -176,7 +176,7 @@ func (a *app) openLake(ctx context.Context, write bool) (*lake.Lake, error) {
 	if err != nil {
 		return nil, err
 	}
-	if write {
+	if write && a.catalog == "bucket" {
 		if err := store.CheckConditionalPut(ctx, s); err != nil {
 			return nil, err
 		}

@@ -197,7 +197,7 @@ func (c *Catalog) write(ctx context.Context, v *catalog.Version) error {
 	if err != nil {
 		return err
 	}
-	return c.store.PutIfAbsent(ctx, name, v.Metadata)
+	return c.store.Put(ctx, name, v.Metadata)
 }
 
 // discard deletes the file of a version that certainly was not committed. What cannot be deleted is an orphan.
