@@ -148,7 +148,7 @@ func (r *run) table(ctx context.Context, t *table) error {
 // mayPass reports whether another attempt, with another view of the lake or another server, may do.
 func mayPass(err error) bool {
 	var changed *snapshot.ChangedError
-	return source.CanPass(err) || source.IsStreamError(err) && source.Classify(err) != source.KindPrivilege || errors.Is(err, fs.ErrNotExist) || errors.As(err, &changed)
+	return source.CanPass(err) || source.IsStreamError(err) && source.Classify(err) != source.KindPrivilege || errors.Is(err, fs.ErrNotExist) || errors.Is(err, errUncertain) || errors.As(err, &changed)
 }
 
 // session is a view of the lake and a server to compare it with.
