@@ -27,7 +27,7 @@ type comparison struct {
 	findings *findings
 	lake     hashes
 	tally    *tally       // instead of lake, of a table without a key
-	rows     atomic.Int64 // of the source
+	held     atomic.Int64 // rows of the lake
 }
 
 // suspect is a row of the source that the lake has otherwise, or not: a difference, unless the row was touched.
@@ -42,7 +42,7 @@ const suspectBytes = 16 << 20
 
 // result is what became of a part.
 type result struct {
-	rows, touched int64
+	rows, touched int64 // of the lake; keys
 	count         map[Kind]int64
 	named         []Difference
 }
@@ -105,7 +105,7 @@ func (p *comparison) compare(ctx context.Context) (result, error) {
 		p.tally.report(p)
 	}
 	p.lake.unsettled(func(key uint64) { p.findings.add(finding{key: key, kind: Extra}) })
-	out := result{rows: p.rows.Load(), touched: int64(len(c.touched)), count: p.findings.count}
+	out := result{rows: p.held.Load(), touched: int64(len(c.touched)), count: p.findings.count}
 	out.named, err = p.explain(ctx)
 	return out, err
 }
@@ -121,6 +121,7 @@ func (p *comparison) readLake(ctx context.Context) error {
 		return p.freeze(ctx)
 	}
 	return p.eachLakeRow(ctx, func(_ *snapshot.Hasher, _ arrow.RecordBatch, _ int, key, all xxh3.Uint128) error {
+		p.held.Add(1)
 		r := p.half.hashed(key, all)
 		if !p.lake.add(r) {
 			p.findings.add(finding{key: r.key, kind: Duplicate})
@@ -246,7 +247,6 @@ func (p *comparison) eachBatch(ctx context.Context, reader *snapshot.Reader, fn 
 			return err
 		}
 		n, err := fn(batch)
-		p.rows.Add(n)
 		p.progress(p.name, n)
 		all := int(batch.NumRows())
 		batch.Release()

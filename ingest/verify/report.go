@@ -44,7 +44,7 @@ type Position struct {
 type Compared struct {
 	Position
 	Parts int   `json:"parts"`
-	Rows  int64 `json:"rows"` // of the source
+	Rows  int64 `json:"rows"` // of the lake, at the position
 }
 
 // TableReport is the outcome of a table.
@@ -52,7 +52,7 @@ type TableReport struct {
 	Table    string           `json:"table"`
 	Result   Result           `json:"result"`
 	State    checkpoint.State `json:"state,omitempty"` // of the lake's table
-	Rows     int64            `json:"rows"`            // of the source
+	Rows     int64            `json:"rows"`            // of the lake, at their positions
 	Touched  int64            `json:"touched"`         // keys that were compared by the binary log, having been changed since the position
 	Behind   int64            `json:"behind"`          // transactions that the source had at the start, and the position lacks
 	Compared []Compared       `json:"compared,omitempty"`

@@ -109,6 +109,7 @@ func (t *tally) counts(gtid checkpoint.GTID) (bool, error) {
 // countLake counts the lake's rows.
 func (p *comparison) countLake(ctx context.Context) error {
 	return p.eachLakeRow(ctx, func(_ *snapshot.Hasher, _ arrow.RecordBatch, _ int, _, all xxh3.Uint128) error {
+		p.held.Add(1)
 		p.tally.add(all, 1)
 		return nil
 	})
