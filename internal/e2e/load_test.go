@@ -471,6 +471,21 @@ func TestLoadCommand(t *testing.T) {
 	equal(t, s, read)
 	equalTables(t, s, read, bigTable)
 	ends(t, loadAgain(t, lake, testenv.URL(s), "app.nothing"), 1, "app.nothing")
+
+	// The ingest dies in the middle.
+	p = startLoading(t, lake, testenv.URL(s), "--load-rate", "1000")
+	p.waitForLog("going on")
+	again = loadAgain(t, lake, testenv.URL(s), "app.big", "--wait-for-ingest", "5s")
+	until(t, "the ingest loads it again", func() (bool, string) {
+		progress, _ := lake.progress(t, "big")
+		return progress.Ranges > 0 && !progress.Read(), p.text() + again.text()
+	})
+	p.kill()
+	again.waitForLog("the load does not go on: is the ingest running?")
+	p = startLoading(t, lake, testenv.URL(s))
+	ends(t, again, 0, "table is loaded by the ingest that writes it")
+	p.stop()
+	equalTables(t, s, read, bigTable)
 }
 
 // TestReloadPurged: when no server has what the tables lack, ingest ends with exit code 3; with --on-purged reload it
