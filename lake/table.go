@@ -62,6 +62,14 @@ type DataFile struct {
 	deletes []*entry // delete files that concern this file alone
 }
 
+// Live is the number of rows that are not deleted.
+func (f *DataFile) Live() int64 {
+	if f.Deleted == nil {
+		return f.Rows
+	}
+	return f.Rows - int64(f.Deleted.GetCardinality())
+}
+
 // entry is a live entry of a manifest.
 type entry struct {
 	file     iceberg.DataFile

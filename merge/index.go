@@ -34,6 +34,15 @@ func NewIndex(codec *KeyCodec) *Index {
 	return &Index{wide: newTable(Key.hash)}
 }
 
+// Reserve makes room in an empty index for so many rows: to grow to there moves each of them several times.
+func (x *Index) Reserve(rows int) {
+	if x.narrow != nil {
+		x.narrow.reserve(rows)
+	} else {
+		x.wide.reserve(rows)
+	}
+}
+
 // Put records the place of a key and returns the place it had before.
 func (x *Index) Put(k Key, p Place) (old Place, had bool) {
 	if x.narrow != nil {
@@ -145,6 +154,17 @@ type slot[K comparable] struct {
 }
 
 func newTable[K comparable](hash func(K) uint64) *table[K] { return &table[K]{hash: hash} }
+
+// reserve gives every shard slots for its share, and some more: hashes are not spread quite evenly.
+func (t *table[K]) reserve(n int) {
+	share := n >> shardBits
+	if share == 0 {
+		return
+	}
+	for i := range t.shards {
+		t.shards[i].slots = make([]slot[K], max(64, share*27/20))
+	}
+}
 
 // find returns the shard of a hash and its bits below the shard's number.
 func (t *table[K]) find(h uint64) (*shard[K], uint64) {

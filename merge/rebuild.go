@@ -15,6 +15,11 @@ import (
 // key is the whole row: the table is not what the source has, and no upsert could mend it.
 func BuildIndex(ctx context.Context, t *lake.Table, codec *KeyCodec) (*Index, error) {
 	x := NewIndex(codec)
+	rows := int64(0)
+	for _, f := range t.Files() {
+		rows += f.Live()
+	}
+	x.Reserve(int(rows))
 	for _, f := range t.Files() {
 		err := eachKey(ctx, t, f, codec, live(f), func(k Key, raw []byte, pos uint32) error {
 			if codec.rows {

@@ -46,10 +46,7 @@ func (t *table) look(ctx context.Context) error {
 	}
 	t.name = t.id.String()
 	for _, f := range lt.Files() {
-		t.rows += f.Rows
-		if f.Deleted != nil {
-			t.rows -= int64(f.Deleted.GetCardinality())
-		}
+		t.rows += f.Live()
 	}
 	return nil
 }
