@@ -31,7 +31,7 @@ test-race: ## the quick packages with the race detector
 
 lint: ## golangci-lint, formatting included
 	$(TOOLS) exec golangci-lint run ./...
-	$(TOOLS) exec golangci-lint run --build-tags glue,hive ./lake/catalog/open ./cmd/tidemark
+	$(GO) vet -tags glue,hive ./lake/catalog/open ./cmd/tidemark
 
 fmt: ## format everything (gofumpt)
 	$(TOOLS) exec golangci-lint fmt ./...
