@@ -26,7 +26,6 @@ type Report struct {
 	Planned   Plan
 	Rewritten int // groups that were published
 	Stale     int // groups that came too late: their files were replaced or rolled back meanwhile
-	Unsorted  []string
 	FilesIn   int
 	FilesOut  int
 	BytesIn   int64
@@ -41,13 +40,9 @@ type Report struct {
 
 // String is the report in one line.
 func (r Report) String() string {
-	s := fmt.Sprintf("%s: rewrote %d data files (%s) to %d (%s), dropped %d deleted rows and %d delete files, expired %d snapshots with %d files, %d orphan files (%s)",
+	return fmt.Sprintf("%s: rewrote %d data files (%s) to %d (%s), dropped %d deleted rows and %d delete files, expired %d snapshots with %d files, %d orphan files (%s)",
 		r.Table, r.FilesIn, humanize.IBytes(uint64(r.BytesIn)), r.FilesOut, humanize.IBytes(uint64(r.BytesOut)), r.Dropped, r.Tidied.DeleteFiles,
 		r.Expired.Snapshots, r.Expired.Files, len(r.Orphans.Names), humanize.IBytes(uint64(r.Orphans.Bytes)))
-	if n := len(r.Unsorted); n > 0 {
-		s += fmt.Sprintf("; %d groups are left, since another program wrote files that are not sorted by the key, such as %s", n, r.Unsorted[0])
-	}
-	return s
 }
 
 // races is how often a commit of a pass is tried again when other writers' commits come first.
@@ -100,12 +95,7 @@ func Pass(ctx context.Context, l *lake.Lake, id catalog.Identifier, o PassOption
 
 // rewrite prepares and publishes one group.
 func (r *Report) rewrite(ctx context.Context, view *View, owner *lake.Table, g Group, o Options) error {
-	var unsorted *UnsortedError
 	w, err := view.Prepare(ctx, g, o)
-	if errors.As(err, &unsorted) {
-		r.Unsorted = append(r.Unsorted, unsorted.Path)
-		return nil
-	}
 	if err != nil {
 		return err
 	}

@@ -86,11 +86,6 @@ func (c *compactor) table(ctx context.Context, id catalog.Identifier) error {
 	}
 	for _, group := range view.Plan(c.options).Groups {
 		r, err := view.Prepare(ctx, group, c.options)
-		var unsorted *compaction.UnsortedError
-		if errors.As(err, &unsorted) {
-			c.Logger.Debug("files of another program are not sorted by the key, and stay as they are", "table", id.String(), "file", unsorted.Path)
-			continue
-		}
 		if err != nil {
 			return err
 		}
