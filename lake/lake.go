@@ -125,6 +125,8 @@ func Create(ctx context.Context, l *Lake, id catalog.Identifier, schema *arrow.S
 		"write.metadata.delete-after-commit.enabled": "true",
 		"write.metadata.previous-versions-max":       strconv.Itoa(previousVersions),
 		"write.parquet.compression-codec":            "zstd",
+		// Other engines' commits meet ours, which come often: by default they give up after four.
+		"commit.retry.num-retries": "50", "commit.retry.min-wait-ms": "20", "commit.retry.max-wait-ms": "1000",
 	})
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", id, err)
