@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/tidemark/tidemark/internal/testenv"
+	"github.com/tidemark/tidemark/lake/catalog"
 	"github.com/tidemark/tidemark/lake/rest"
 )
 
@@ -16,7 +17,7 @@ import (
 // byTrino demands that Trino reads the model.
 func (b *bench) byTrino() {
 	b.t.Helper()
-	server := httptest.NewServer(rest.New(rest.Options{Catalog: b.lake.Catalog}))
+	server := httptest.NewServer(rest.New(rest.Options{Catalog: b.lake.Catalog.(*catalog.Bucket)}))
 	defer server.Close()
 	trino := testenv.Trino(b.t)
 	var got []string
@@ -111,7 +112,7 @@ func TestRewriteByOthersIsMerged(t *testing.T) {
 			for range 4 {
 				b.must(b.upsert(b.rng.Perm(3000)[:1200], nil))
 			}
-			server := httptest.NewServer(rest.New(rest.Options{Catalog: b.lake.Catalog}))
+			server := httptest.NewServer(rest.New(rest.Options{Catalog: b.lake.Catalog.(*catalog.Bucket)}))
 			defer server.Close()
 			trino := testenv.Trino(t)
 			trino.Query(t, fmt.Sprintf("ALTER TABLE %s.db.t EXECUTE optimize(file_size_threshold => '1GB')", trino.Catalog(t, server.URL, nil)))

@@ -46,7 +46,7 @@ import (
 // Lake is a store with a catalog over it.
 type Lake struct {
 	Store   store.Store
-	Catalog *catalog.Bucket
+	Catalog catalog.Catalog
 	Logger  *slog.Logger
 }
 
@@ -81,7 +81,7 @@ func (l *Lake) Fills(ctx context.Context, id catalog.Identifier) (bool, error) {
 	}
 	doc, err := parseDocument(v.Metadata)
 	if err != nil {
-		return false, fmt.Errorf("%s, metadata version %d: %w", id, v.N, err)
+		return false, fmt.Errorf("%s, %s: %w", id, v.URI, err)
 	}
 	properties, err := doc.properties()
 	_, ours := properties[checkpoint.Key]
