@@ -62,6 +62,9 @@ type Options struct {
 	// quarter of Memory on top, at least compactMemory.
 	Compact *compaction.Options
 
+	// Expire says which snapshots are old, where Compact is set.
+	Expire lake.ExpireOptions
+
 	IgnoreCascades bool // follow tables that foreign keys change behind the binary log, too
 
 	ProbeInterval    time.Duration // all servers of the list are looked at this often, beside the stream; default 30s
