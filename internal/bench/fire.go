@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -223,6 +224,7 @@ type follower struct {
 	rewritten int64   // bytes of data files of rewrites
 	rewrites  []int64 // rows dropped by each
 	bad       []string
+	last      time.Time // of the last commit
 }
 
 func (b *bench) follow(ctx context.Context, more ...string) (*follower, error) {
@@ -241,6 +243,7 @@ func (f *follower) line(line map[string]any) {
 		f.bad = append(f.bad, fmt.Sprint(line))
 	case line["msg"] == "committed":
 		f.commits++
+		f.last = time.Now()
 		f.changes += number("changes")
 		f.written += number("bytes")
 	case line["msg"] == "compacted":
@@ -249,17 +252,18 @@ func (f *follower) line(line map[string]any) {
 	}
 }
 
-func (f *follower) done() (changes int64, rewrites int) {
+func (f *follower) done() (changes int64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.changes, len(f.rewrites)
+	return f.changes
 }
 
 // updates are sent to the source at a rate, spread over all keys, until they are stopped.
 type updates struct {
-	pause sync.RWMutex // held for writing while none may be sent
-	sent  atomic.Int64 // rows
-	end   func() error
+	pause  sync.RWMutex          // held for writing while none may be sent
+	sent   atomic.Int64          // rows
+	failed atomic.Pointer[error] // what ended a session
+	end    func() error
 }
 
 // update begins to send updates of 500 rows each, of four columns.
@@ -279,16 +283,20 @@ func (b *bench) update(ctx context.Context, rows, perSecond int) *updates {
 			rng := rand.New(rand.NewPCG(uint64(w), 17))
 			ids := make([]int, size)
 			for limit.WaitN(running, size) == nil {
+				ids = ids[:size]
 				for i := range ids { // each session has keys of its own: no deadlocks
 					ids[i] = 1 + w + sessions*rng.IntN((rows-w)/sessions)
 				}
+				slices.Sort(ids)
+				ids = slices.Compact(ids)
 				u.pause.RLock()
 				err := session.Exec("UPDATE bench.t SET a = a + 1, amount = amount + 0.5, name = CONCAT('changed-', id), score = score / 2 WHERE id IN " + list(ids))
 				u.pause.RUnlock()
 				if err != nil {
+					u.failed.Store(&err)
 					return err
 				}
-				u.sent.Add(size)
+				u.sent.Add(int64(len(ids)))
 			}
 			return nil
 		})

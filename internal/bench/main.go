@@ -47,8 +47,8 @@ func main() {
 	only := flag.String("only", "", "measure a long part instead, alone: readcost (what readers pay while updates stream in) or beside (ingest while all is compacted)")
 	var f fireOptions
 	flag.IntVar(&f.rows, "rows", 20_000_000, "rows of the table, with -only")
-	flag.IntVar(&f.rate, "rate", 0, "updates a second that are sent, with -only; default 20,000, or 50,000 with -only beside")
-	flag.Float64Var(&f.churn, "churn", 0.5, "end after updates of this share of the rows, with -only readcost")
+	flag.IntVar(&f.rate, "rate", 20_000, "updates a second that are sent, with -only readcost")
+	flag.Float64Var(&f.churn, "churn", 0.5, "updates, as a share of the rows, with -only readcost")
 	flag.DurationVar(&f.every, "every", 20*time.Second, "time between looks, with -only readcost")
 	flag.Parse()
 	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)

@@ -41,9 +41,6 @@ func (b *bench) readCost(ctx context.Context, o fireOptions) (err error) {
 		return err
 	}
 	defer b.stop()
-	if o.rate == 0 {
-		o.rate = 20_000
-	}
 	if err := b.fill(ctx, box, o.rows); err != nil {
 		return err
 	}
@@ -89,7 +86,7 @@ func (b *bench) readCost(ctx context.Context, o fireOptions) (err error) {
 			return err
 		}
 		most = max(most, share)
-		if changes, _ := f.done(); float64(changes) >= o.churn*float64(o.rows) {
+		if float64(f.done()) >= o.churn*float64(o.rows) {
 			break
 		}
 	}
@@ -124,7 +121,7 @@ func (b *bench) lookUnderFire(ctx context.Context, f *follower, readers []*reade
 	if err != nil {
 		return 0, err
 	}
-	changes, _ := f.done()
+	changes := f.done()
 	share, size := float64(bytes)/float64(fresh), t.Size()
 	fmt.Printf("| %.0f %% | %d | %.0f %% | %.2f ", 100*float64(changes)/float64(rows), size.DataFiles, 100*float64(size.DeletedRows)/float64(size.Rows+size.DeletedRows), share)
 	err = look(ctx, readers, rows, func(r *reader, seconds [2]float64) {
