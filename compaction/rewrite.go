@@ -24,6 +24,7 @@ type merger struct {
 	heap   []*cursor // the least current key first
 	rank   map[*cursor]int
 	shares []int64 // rows of each output
+	brief  bool    // the output is small and will be merged again
 	memory *lake.Recycler
 	gather gatherer
 
@@ -32,6 +33,10 @@ type merger struct {
 	ordinal uint32 // of the next row, over all outputs
 	out     *rewritten
 }
+
+// An output smaller than this share of the target is merged again before long, and the table has few of its like. As in the
+// LSM trees of databases, a fast codec is worth more there than a small file: zstd takes half of a rewrite's time.
+const briefShare = 8
 
 // recycled is how many bytes of freed memory a rewrite keeps for itself.
 const recycled = 64 << 20
@@ -129,6 +134,7 @@ func mergeInputs(ctx context.Context, t *lake.Table, inputs []*lake.FileInfo, d 
 		return nil, fmt.Errorf("%d rows are too many for one rewrite", live)
 	}
 	m.shares = shares(live, bytes, target)
+	m.brief = bytes < target/briefShare
 	if err := m.merge(cursors); err != nil {
 		return nil, err
 	}
@@ -261,8 +267,8 @@ func (m *merger) open() error {
 		return err
 	}
 	var err error
-	m.w, err = m.t.NewMovedWriter(m.ctx, m.memory)
 	m.room = m.shares[len(m.out.outputs)]
+	m.w, err = m.t.NewMovedWriter(m.ctx, lake.MovedFile{Rows: m.room, Brief: m.brief}, m.memory)
 	return err
 }
 

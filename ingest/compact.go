@@ -17,10 +17,10 @@ import (
 // between two commits, so the two never race for a table; the index follows by the moves that the rewrite recorded.
 
 // compactEvery is after how many commits of a table a look at its files is worth while.
-const compactEvery = 8
+const compactEvery = 4
 
 // upkeepEvery is how often manifests are tidied up and old snapshots expired, in commits of a table.
-const upkeepEvery = 100
+const upkeepEvery = 25
 
 // rewritten is a finished rewrite of a table that waits to be published.
 type rewritten struct {
@@ -205,7 +205,7 @@ func (s *sink) upkeep(ctx context.Context) error {
 		return fmt.Errorf("%s: tidy up: %w", s.name, err)
 	}
 	var expired lake.Expired
-	err = s.persist(ctx, func() (err error) { expired, err = s.table.Expire(ctx, lake.ExpireOptions{}); return err })
+	err = s.persist(ctx, func() (err error) { expired, err = s.table.Expire(ctx, s.compactor.Expire); return err })
 	if err != nil {
 		return fmt.Errorf("%s: expire snapshots: %w", s.name, err)
 	}

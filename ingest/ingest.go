@@ -65,6 +65,9 @@ type Options struct {
 	// Outside says which of these rewrites are an engine's; the zero value: none.
 	Outside compaction.Outside
 
+	// Expire says which snapshots are old, where Compact is set.
+	Expire lake.ExpireOptions
+
 	IgnoreCascades bool // follow tables that foreign keys change behind the binary log, too
 
 	ProbeInterval    time.Duration // all servers of the list are looked at this often, beside the stream; default 30s

@@ -33,6 +33,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"strconv"
+	"time"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/iceberg-go"
@@ -48,6 +49,14 @@ type Lake struct {
 	Store   store.Store
 	Catalog catalog.Catalog
 	Logger  *slog.Logger
+	Clock   func() time.Time // nil: time.Now
+}
+
+func (l *Lake) now() time.Time {
+	if l.Clock != nil {
+		return l.Clock()
+	}
+	return time.Now()
 }
 
 // List returns the lake's tables.

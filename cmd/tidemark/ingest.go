@@ -126,6 +126,8 @@ func (a *app) ingestCommand() *cobra.Command {
 	f.BoolVar(&o.Strict, "strict", false, "stop at the first sign that lake and source differ")
 	f.StringVar(&compact, "compact", "on", "rewrite data files beside the stream and expire old snapshots: `on or off`")
 	targetFlag(f, &target)
+	f.DurationVar(&o.Expire.Age, "expire-after", 0, "with --compact on: snapshots younger than this `duration` stay (default 24h)")
+	f.IntVar(&o.Expire.Keep, "keep-snapshots", 0, "with --compact on: so `many` snapshots stay, however old (default 20)")
 	f.StringVar(&cascades, "cascades", "refuse", "`refuse or ignore` tables that foreign keys change without the binary log showing it (MySQL before 9.6)")
 	f.DurationVar(&o.ProbeInterval, "probe-interval", 30*time.Second, "all servers are looked at this often, beside the stream")
 	f.DurationVar(&o.RetentionWarning, "retention-warning", 6*time.Hour, "warn when a server purges what the lake lacks within this time")
