@@ -60,36 +60,43 @@ func wideRow(rb *array.RecordBuilder, n int64) {
 }
 
 // BenchmarkRewrite merges 8 files of 150,000 rows with a tenth of the rows deleted: with keys at random over all files,
-// and with a range of keys each. It reports rows of input per second of processor time.
+// and with a range of keys each; into a small file that will be merged again, and into one of the target size. It reports
+// rows of input per second of processor time.
 func BenchmarkRewrite(b *testing.B) {
 	for _, format := range []int{3, 2} {
 		for _, keys := range []string{"random", "ranges"} {
-			b.Run(fmt.Sprintf("v%d/%s", format, keys), func(b *testing.B) {
-				t := wideTable(b, format, keys == "random")
-				infos := t.Inventory()
-				var inputs []*lake.FileInfo
-				rows := int64(0)
-				for i := range infos {
-					inputs = append(inputs, &infos[i])
-					rows += infos[i].Rows
-				}
-				size := int64(0)
-				before := processor()
-				for b.Loop() {
-					r, err := rewrite(b.Context(), t, inputs, 256<<20)
-					if err != nil {
-						b.Fatal(err)
-					}
-					size = r.bytes
-					if err := t.Discard(b.Context(), r.outputs); err != nil {
-						b.Fatal(err)
-					}
-				}
-				b.ReportMetric(float64(size)/float64(rows), "bytes/row")
-				b.ReportMetric(float64(rows)*float64(b.N)/(processor()-before).Seconds(), "rows/cpu-s")
-			})
+			t := wideTable(b, format, keys == "random")
+			for size, target := range map[string]int64{"small": 1 << 30, "full": 16 << 20} {
+				b.Run(fmt.Sprintf("v%d/%s/%s", format, keys, size), func(b *testing.B) {
+					benchmarkRewrite(b, t, target)
+				})
+			}
 		}
 	}
+}
+
+func benchmarkRewrite(b *testing.B, t *lake.Table, target int64) {
+	infos := t.Inventory()
+	var inputs []*lake.FileInfo
+	rows := int64(0)
+	for i := range infos {
+		inputs = append(inputs, &infos[i])
+		rows += infos[i].Rows
+	}
+	size := int64(0)
+	before := processor()
+	for b.Loop() {
+		r, err := rewrite(b.Context(), t, inputs, target)
+		if err != nil {
+			b.Fatal(err)
+		}
+		size = r.bytes
+		if err := t.Discard(b.Context(), r.outputs); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(size)/float64(rows), "bytes/row")
+	b.ReportMetric(float64(rows)*float64(b.N)/(processor()-before).Seconds(), "rows/cpu-s")
 }
 
 // BenchmarkApply makes an index of 1.2 million keys follow a rewrite of all of them, with keys at random over the files.

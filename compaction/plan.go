@@ -14,7 +14,7 @@ import (
 type Options struct {
 	TargetFileSize int64   // bytes of an output file; default 256 MiB
 	DeletedShare   float64 // a file of which more than this share of rows is deleted is rewritten; default 0.2
-	MinInputs      int     // small files of one size tier that are merged together, and the ratio between tiers; default 8
+	MinInputs      int     // small files of one size tier that are merged together, and the ratio between tiers; default 4
 	MaxInputs      int     // files merged at once; each costs memory while it is read; default 24
 	MaxMergeMemory int64   // bytes that reading the inputs of one merge may take (readMemory); default 256 MiB
 	MaxGroupBytes  int64   // bytes of input of one rewrite; default 8 times TargetFileSize
@@ -26,7 +26,7 @@ type Options struct {
 func (o *Options) EnsureDefaults() {
 	o.TargetFileSize = cmp.Or(o.TargetFileSize, 256<<20)
 	o.DeletedShare = cmp.Or(o.DeletedShare, 0.2)
-	o.MinInputs = cmp.Or(o.MinInputs, 8)
+	o.MinInputs = cmp.Or(o.MinInputs, 4)
 	o.MaxInputs = cmp.Or(o.MaxInputs, 24)
 	o.MaxMergeMemory = cmp.Or(o.MaxMergeMemory, 256<<20)
 	o.MaxGroupBytes = cmp.Or(o.MaxGroupBytes, 8*o.TargetFileSize)

@@ -181,12 +181,13 @@ func (s *sink) commit(ctx context.Context, p *point, started time.Time, observe 
 		s.live()
 	}
 	took := s.committed.Sub(started)
-	s.log.Info("committed", "table", s.name, "changes", s.changes.Total(), "rows", s.rows, "deletes", deletes, "files", len(files), "took", took.Round(time.Millisecond))
-	c := Commit{
-		Table: s.name, Changes: s.changes, Rows: s.rows, Deletes: deletes, Files: len(files), Contradictions: contradictions, Duration: took, Record: record, Size: s.table.Size(),
-	}
+	size := int64(0)
 	for _, f := range files {
-		c.Bytes += f.Size
+		size += f.Size
+	}
+	s.log.Info("committed", "table", s.name, "changes", s.changes.Total(), "rows", s.rows, "deletes", deletes, "files", len(files), "bytes", size, "took", took.Round(time.Millisecond))
+	c := Commit{
+		Table: s.name, Changes: s.changes, Rows: s.rows, Deletes: deletes, Files: len(files), Contradictions: contradictions, Duration: took, Record: record, Bytes: size, Size: s.table.Size(),
 	}
 	observe(c)
 	s.clear()

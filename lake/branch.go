@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"time"
 
 	"github.com/apache/iceberg-go/table"
 
@@ -72,7 +71,7 @@ func (t *Table) RequestLoad(ctx context.Context, id string) error {
 		}
 		properties[loadRequestKey] = id
 		err = errors.Join(doc.logVersion(t.version.URI), doc.set("properties", properties),
-			doc.set("last-updated-ms", max(time.Now().UnixMilli(), t.updated+1)))
+			doc.set("last-updated-ms", max(t.lake.now().UnixMilli(), t.updated+1)))
 		if err != nil {
 			return fmt.Errorf("%s: %w", t.id, err)
 		}

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strconv"
-	"time"
 
 	"github.com/RoaringBitmap/roaring/v2"
 	"github.com/apache/iceberg-go"
@@ -307,7 +306,7 @@ type snapshotJSON struct {
 // stage writes everything of a commit but the metadata file.
 func (t *Table) stage(ctx context.Context, r checkpoint.Record, ch *change) (*staged, error) {
 	s := &staged{doc: t.doc.clone(), snapshot: t.snapshot, sequence: t.sequence, nextRowID: t.nextRowID, data: t.data, delete: t.delete}
-	s.updated = max(time.Now().UnixMilli(), t.updated+1)
+	s.updated = max(t.lake.now().UnixMilli(), t.updated+1)
 	var err error
 	if err = s.doc.logVersion(t.version.URI); err != nil {
 		return nil, err

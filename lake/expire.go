@@ -38,7 +38,7 @@ func (t *Table) Expire(ctx context.Context, o ExpireOptions) (Expired, error) {
 		o.Keep = 20
 	}
 	if o.Now.IsZero() {
-		o.Now = time.Now()
+		o.Now = t.lake.now()
 	}
 	gone, err := t.expire(ctx, o)
 	if err != nil || len(gone) == 0 {
@@ -72,7 +72,7 @@ func (t *Table) expire(ctx context.Context, o ExpireOptions) ([]expiredSnapshot,
 		for _, s := range gone {
 			tried[s.ID] = s
 		}
-		updated := max(time.Now().UnixMilli(), t.updated+1)
+		updated := max(t.lake.now().UnixMilli(), t.updated+1)
 		if err := errors.Join(doc.logVersion(t.version.URI), doc.set("last-updated-ms", updated)); err != nil {
 			return nil, fmt.Errorf("%s: %w", t.id, err)
 		}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/RoaringBitmap/roaring/v2"
 
@@ -177,7 +176,7 @@ func (t *Table) replacement(ctx context.Context, r Replacement) (*change, error)
 
 // stageReplacement writes everything of the commit but the metadata file.
 func (t *Table) stageReplacement(ctx context.Context, ch *change) (*staged, error) {
-	s := &staged{doc: t.doc.clone(), sequence: t.sequence, nextRowID: t.nextRowID, updated: max(time.Now().UnixMilli(), t.updated+1), record: t.record}
+	s := &staged{doc: t.doc.clone(), sequence: t.sequence, nextRowID: t.nextRowID, updated: max(t.lake.now().UnixMilli(), t.updated+1), record: t.record}
 	if err := s.doc.logVersion(t.version.URI); err != nil {
 		return nil, err
 	}

@@ -252,6 +252,9 @@ func (t *Table) DeleteFiles() (n int) {
 	return n
 }
 
+// Manifests is how many manifests the current snapshot has.
+func (t *Table) Manifests() int { return len(t.data) + len(t.delete) }
+
 // Checkpoint returns the table's valid checkpoint.
 func (t *Table) Checkpoint() (checkpoint.Record, bool) { return t.record, t.hasRecord }
 

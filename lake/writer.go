@@ -38,8 +38,10 @@ type FileWriter struct {
 	schema *arrow.Schema
 	fields *iceberg.Schema // the same, for the statistics
 	mem    memory.Allocator
+	codec  compress.Compression
 	rows   int64
 	group  int64 // rows in the current row group
+	expect int64 // rows of a row group, as far as it is known beforehand
 }
 
 // rowGroupRows bounds a row group: its encoded pages are in memory until it is complete.
@@ -54,7 +56,7 @@ func (t *Table) NewFileWriter(ctx context.Context) (*FileWriter, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &FileWriter{t: t, name: t.name("data/" + id.String() + ".parquet"), schema: t.schema, fields: t.icebergSc, mem: memory.DefaultAllocator}
+	w := &FileWriter{t: t, name: t.name("data/" + id.String() + ".parquet"), schema: t.schema, fields: t.icebergSc, mem: memory.DefaultAllocator, codec: compress.Codecs.Zstd}
 	if w.object, err = t.lake.Store.Create(ctx, w.name); err != nil {
 		return nil, err
 	}
@@ -76,7 +78,7 @@ func (c *counted) Write(p []byte) (int, error) {
 // Write appends rows.
 func (w *FileWriter) Write(rec arrow.RecordBatch) error {
 	if w.pq == nil {
-		pq, err := pqarrow.NewFileWriter(w.schema, nopCloser{w.out}, writerProperties(rec, w.mem), pqarrow.NewArrowWriterProperties())
+		pq, err := pqarrow.NewFileWriter(w.schema, nopCloser{w.out}, writerProperties(rec, w.expect, w.codec, w.mem), pqarrow.NewArrowWriterProperties())
 		if err != nil {
 			return err
 		}
@@ -98,38 +100,21 @@ type nopCloser struct{ *counted }
 
 func (nopCloser) Close() error { return nil }
 
-// writerProperties chooses encodings from the first rows: zstd at its fastest; a dictionary only where values repeat, since
-// building one that is then given up is the largest single cost of writing; whole numbers and points in time as
-// differences from row to row, which takes a quarter off the file and is faster than to leave that to zstd. Small pages
-// keep the memory of a merge of many files small.
-func writerProperties(sample arrow.RecordBatch, mem memory.Allocator) *parquet.WriterProperties {
+// writerProperties chooses encodings from the first rows (encoding.go). zstd is at its fastest level. Small pages keep the
+// memory of a merge of many files small.
+func writerProperties(sample arrow.RecordBatch, group int64, codec compress.Compression, mem memory.Allocator) *parquet.WriterProperties {
 	props := []parquet.WriterProperty{
-		parquet.WithCompression(compress.Codecs.Zstd), parquet.WithCompressionLevel(1), parquet.WithStoreDecimalAsInteger(true),
+		parquet.WithCompression(codec), parquet.WithCompressionLevel(1), parquet.WithStoreDecimalAsInteger(true),
 		parquet.WithStats(true), parquet.WithVersion(parquet.V2_LATEST), parquet.WithDataPageSize(256 << 10), parquet.WithMaxRowGroupLength(1 << 30),
 		parquet.WithBatchSize(gatherBatch), parquet.WithAllocator(mem),
 	}
 	for i, f := range sample.Schema().Fields() {
-		props = append(props, parquet.WithDictionaryFor(f.Name, repeats(sample.Column(i))))
-		switch f.Type.ID() {
-		case arrow.INT32, arrow.INT64, arrow.DATE32, arrow.TIMESTAMP:
-			props = append(props, parquet.WithEncodingFor(f.Name, parquet.Encodings.DeltaBinaryPacked))
-		}
+		props = append(props, encoding(f.Name, sample.Column(i), group)...)
 	}
 	return parquet.NewWriterProperties(props...)
 }
 
 const gatherBatch = 16 << 10
-
-// repeats reports whether a column has few distinct values for its length.
-func repeats(c arrow.Array) bool {
-	const enough = 4096
-	n := min(c.Len(), enough)
-	seen := make(map[string]struct{}, n)
-	for i := range n {
-		seen[c.ValueStr(i)] = struct{}{}
-	}
-	return len(seen)*8 <= n
-}
 
 // Size is how many bytes are written: complete row groups.
 func (w *FileWriter) Size() int64 { return w.out.n }

@@ -44,11 +44,28 @@ func main() {
 	profile := flag.String("profile", "", "write a CPU profile of the catch-up to this file")
 	loadProfile := flag.String("load-profile", "", "write a CPU profile of the initial load to this file")
 	format := flag.Int("format-version", 3, "Iceberg format version")
+	only := flag.String("only", "", "measure a long part instead, alone: readcost (what readers pay while updates stream in) or beside (ingest while all is compacted)")
+	var f fireOptions
+	flag.IntVar(&f.rows, "rows", 20_000_000, "rows of the table, with -only")
+	flag.IntVar(&f.rate, "rate", 20_000, "updates a second that are sent, with -only readcost")
+	flag.Float64Var(&f.churn, "churn", 0.5, "updates, as a share of the rows, with -only readcost")
+	flag.DurationVar(&f.every, "every", 20*time.Second, "time between looks, with -only readcost")
 	flag.Parse()
 	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer cancel()
 	b := &bench{profile: *profile, loadProfile: *loadProfile, format: *format}
-	if err := b.run(ctx, *inserts, *changes, *commits); err != nil {
+	run := func() error { return b.run(ctx, *inserts, *changes, *commits) }
+	switch *only {
+	case "":
+	case "readcost":
+		run = func() error { return b.readCost(ctx, f) }
+	case "beside":
+		run = func() error { return b.beside(ctx, f) }
+	default:
+		fmt.Fprintf(os.Stderr, "bench: -only %q: expected readcost or beside\n", *only)
+		os.Exit(2)
+	}
+	if err := run(); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
@@ -64,11 +81,8 @@ type bench struct {
 	history     history
 }
 
-func (b *bench) run(ctx context.Context, inserts, changes, commits int) error {
-	box, err := toolbox.Open(func(line string) { fmt.Println(line) })
-	if err != nil {
-		return err
-	}
+// start starts the servers, MySQL with a buffer pool of so many MiB.
+func (b *bench) start(ctx context.Context, box *toolbox.Box, pool int) error {
 	tools, err := box.MySQL(ctx)
 	if err != nil {
 		return err
@@ -77,14 +91,12 @@ func (b *bench) run(ctx context.Context, inserts, changes, commits int) error {
 	if err != nil {
 		return err
 	}
-	if b.mysql, err = server.StartMySQL(ctx, tools, server.MySQLOptions{BufferPoolMiB: 2048}); err != nil {
+	if b.mysql, err = server.StartMySQL(ctx, tools, server.MySQLOptions{BufferPoolMiB: pool}); err != nil {
 		return err
 	}
-	defer b.mysql.Close()
 	if b.minio, err = server.StartMinIO(ctx, program, server.MinIOOptions{}); err != nil {
 		return err
 	}
-	defer b.minio.Close()
 	if err := b.minio.MakeBucket("bench"); err != nil {
 		return err
 	}
@@ -94,6 +106,28 @@ func (b *bench) run(ctx context.Context, inserts, changes, commits int) error {
 		}
 	}
 	fmt.Printf("%s, %d CPUs, %s; noise before: %s\n", time.Now().Format(time.DateOnly), runtime.NumCPU(), runtime.Version(), noise())
+	return nil
+}
+
+// stop ends the servers that were started.
+func (b *bench) stop() {
+	if b.minio != nil {
+		b.minio.Close()
+	}
+	if b.mysql != nil {
+		b.mysql.Close()
+	}
+}
+
+func (b *bench) run(ctx context.Context, inserts, changes, commits int) error {
+	box, err := toolbox.Open(func(line string) { fmt.Println(line) })
+	if err != nil {
+		return err
+	}
+	defer b.stop()
+	if err := b.start(ctx, box, 2048); err != nil {
+		return err
+	}
 	began := time.Now()
 	if _, err := writeInserts(ctx, b.mysql, inserts); err != nil {
 		return err

@@ -70,8 +70,11 @@ type Bucket struct {
 }
 
 // NewBucket returns the catalog of the lake in s.
-func NewBucket(s store.Store) *Bucket {
-	return &Bucket{store: s, clock: time.Now, newest: map[Identifier]*Version{}, prune: map[Identifier][]outdated{}}
+func NewBucket(s store.Store) *Bucket { return NewBucketAt(s, time.Now) }
+
+// NewBucketAt is NewBucket with a clock.
+func NewBucketAt(s store.Store, clock func() time.Time) *Bucket {
+	return &Bucket{store: s, clock: clock, newest: map[Identifier]*Version{}, prune: map[Identifier][]outdated{}}
 }
 
 var _ Catalog = (*Bucket)(nil)
