@@ -76,7 +76,7 @@ func BenchmarkRewrite(b *testing.B) {
 				size := int64(0)
 				before := processor()
 				for b.Loop() {
-					r, err := rewrite(b.Context(), t, inputs, 256<<20)
+					r, err := rewrite(b.Context(), t, [][]*lake.FileInfo{inputs}, 256<<20, minHeld)
 					if err != nil {
 						b.Fatal(err)
 					}
@@ -104,7 +104,7 @@ func BenchmarkApply(b *testing.B) {
 	for i := range infos {
 		inputs = append(inputs, &infos[i])
 	}
-	out, err := rewrite(b.Context(), t, inputs, 256<<20)
+	out, err := rewrite(b.Context(), t, [][]*lake.FileInfo{inputs}, 256<<20, minHeld)
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -3,6 +3,7 @@ package compaction
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/RoaringBitmap/roaring/v2"
 
@@ -12,7 +13,7 @@ import (
 // moves says where the live rows of every input of a rewrite went. Since inputs and outputs are sorted, the rows of one
 // input stand in the output in their old order: so the set of ordinals they have there is all there is to keep, and a
 // bitmap holds it in 2 bytes a row at most, and next to nothing where runs of rows stayed together. The outputs count
-// as one file here, divided at starts.
+// as one file here, divided at starts. Only rows that were divided among partitions are in another order, and take 4 bytes.
 type moves struct {
 	inputs map[string]*moved // by path
 	starts []uint32          // ordinal of the first row of each output; the last element is the number of rows
@@ -22,6 +23,8 @@ type moved struct {
 	rows int64           // of the input, live and deleted
 	dead *roaring.Bitmap // positions that were deleted when the rewrite began; nil for none
 	to   *roaring.Bitmap // ordinals of the others, in order
+
+	places []uint32 // the ordinals where to has none: the rows were divided
 }
 
 // errNotMoved says that a position has no row in the outputs.
@@ -36,7 +39,7 @@ func (m *moved) positions(live *roaring.Bitmap) (*roaring.Bitmap, error) {
 	}
 	before := uint32(0) // dead positions before the current one
 	to, reached := m.to.Iterator(), uint32(0)
-	total := uint32(m.to.GetCardinality())
+	total := uint32(m.to.GetCardinality()) + uint32(len(m.places))
 	for it := live.Iterator(); it.HasNext(); {
 		pos := it.Next()
 		for dead != nil && dead.HasNext() && dead.PeekNext() < pos {
@@ -45,6 +48,10 @@ func (m *moved) positions(live *roaring.Bitmap) (*roaring.Bitmap, error) {
 		}
 		if dead != nil && dead.HasNext() && dead.PeekNext() == pos || pos-before >= total {
 			return nil, fmt.Errorf("position %d: %w", pos, errNotMoved)
+		}
+		if m.places != nil {
+			out.Add(m.places[pos-before])
+			continue
 		}
 		// Near rows are reached by stepping, far ones by counting.
 		if rank := pos - before; rank-reached > 256 {
@@ -68,14 +75,29 @@ func (m *moves) split(ordinals *roaring.Bitmap, into []*roaring.Bitmap) {
 	output := 0
 	for it := ordinals.Iterator(); it.HasNext(); {
 		n := it.Next()
-		for n >= m.starts[output+1] {
-			output++
-		}
+		output = m.output(n, output)
 		if into[output] == nil {
 			into[output] = roaring.New()
 		}
 		into[output].Add(n - m.starts[output])
 	}
+}
+
+// output is the output that has an ordinal, looked for near another one first.
+func (m *moves) output(n uint32, near int) int {
+	if n >= m.starts[near] {
+		for range 4 {
+			if n < m.starts[near+1] {
+				return near
+			}
+			near++
+		}
+	}
+	i, found := slices.BinarySearch(m.starts, n)
+	if !found {
+		i--
+	}
+	return i
 }
 
 // late maps deletes that came after the rewrite began, by input path, to positions per output.
@@ -123,12 +145,7 @@ func (r *Remap) Apply(x *merge.Index) error {
 			lost++
 			return p
 		}
-		for n < r.moves.starts[output] {
-			output--
-		}
-		for n >= r.moves.starts[output+1] {
-			output++
-		}
+		output = r.moves.output(n, output)
 		return merge.Place{File: r.output[output], Pos: n - r.moves.starts[output]}
 	})
 	if lost > 0 {
@@ -147,6 +164,9 @@ func (m *moved) expand() []uint32 {
 	to := m.to.ManyIterator()
 	buf := make([]uint32, 4096)
 	have := buf[:0]
+	if m.places != nil {
+		have = m.places
+	}
 	for pos := range places {
 		if dead != nil && dead.HasNext() && dead.PeekNext() == uint32(pos) {
 			dead.Next()

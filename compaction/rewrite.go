@@ -17,43 +17,79 @@ type rewritten struct {
 	dropped int64 // deleted rows that are not in the outputs
 }
 
-// merger merges sorted inputs into outputs.
+// merger merges sorted inputs into outputs, those of each partition by themselves.
 type merger struct {
 	ctx    context.Context
 	t      *lake.Table
+	target int64     // bytes of an output
 	heap   []*cursor // the least current key first
 	rank   map[*cursor]int
-	shares []int64 // rows of each output
 	memory *lake.Recycler
 	gather gatherer
 
+	in      lake.Partition // of the rows being merged, unless they are divided
+	shares  []int64        // rows of each output to come
 	w       *lake.FileWriter
-	room    int64  // rows that the current output still takes
-	ordinal uint32 // of the next row, over all outputs
+	room    int64    // rows that the current output still takes
+	divided *divider // rows go to several partitions; nil: they do not
+	ordinal uint32   // of the next row, over all outputs
 	out     *rewritten
 }
 
 // recycled is how many bytes of freed memory a rewrite keeps for itself.
 const recycled = 64 << 20
 
-// rewrite merges the live rows of the given data files into new ones of about the target size, in bytes. Equal keys of
-// different inputs, which a sound table does not have, are kept all, as readers of the inputs see them. When it fails it
-// leaves no file behind, as far as they can be deleted. t is used by this goroutine alone meanwhile.
-func rewrite(ctx context.Context, t *lake.Table, inputs []*lake.FileInfo, target int64) (_ *rewritten, err error) {
-	m := &merger{ctx: ctx, t: t, memory: lake.NewRecycler(recycled), rank: map[*cursor]int{}, out: &rewritten{moves: &moves{inputs: map[string]*moved{}, starts: []uint32{0}}}}
+// rewrite merges the live rows of the given data files, each set of them by itself, into new ones of about the target size
+// in bytes. A set is of one partition, or of files of other partition specs than the table's: their rows are divided among
+// its partitions, holding up to hold bytes of them at once. Equal keys of different inputs, which a sound table does not
+// have, are kept all, as readers of the inputs see them. When it fails it leaves no file behind, as far as they can be
+// deleted. t is used by this goroutine alone meanwhile.
+func rewrite(ctx context.Context, t *lake.Table, sets [][]*lake.FileInfo, target, hold int64) (_ *rewritten, err error) {
+	m := &merger{ctx: ctx, t: t, target: target, memory: lake.NewRecycler(recycled), out: &rewritten{moves: &moves{inputs: map[string]*moved{}, starts: []uint32{0}}}}
 	m.gather.memory = m.memory
-	live, bytes := int64(0), int64(0)
-	var cursors []*cursor
 	defer func() {
-		for _, c := range cursors {
-			err = errors.Join(err, c.close())
-		}
 		m.gather.reset()
 		if err != nil {
 			if m.w != nil {
 				err = errors.Join(err, m.w.Abort())
 			}
 			err = errors.Join(err, t.Discard(context.WithoutCancel(ctx), m.out.outputs))
+		}
+	}()
+	rows := int64(0)
+	for _, inputs := range sets {
+		for _, f := range inputs {
+			rows += f.Rows
+		}
+	}
+	if rows > math.MaxUint32-1 {
+		return nil, fmt.Errorf("%d rows are too many for one rewrite", rows)
+	}
+	for _, inputs := range sets {
+		m.in, m.divided = inputs[0].Partition(), nil
+		if t.Outdated(m.in) {
+			if m.divided, err = newDivider(t, m, hold); err != nil {
+				return nil, err
+			}
+		}
+		if err := m.set(inputs); err != nil {
+			return nil, err
+		}
+	}
+	return m.out, nil
+}
+
+// set merges inputs.
+func (m *merger) set(inputs []*lake.FileInfo) (err error) {
+	live, bytes := int64(0), int64(0)
+	var cursors []*cursor
+	m.heap, m.rank = m.heap[:0], map[*cursor]int{}
+	defer func() {
+		for _, c := range cursors {
+			err = errors.Join(err, c.close())
+		}
+		if m.divided != nil {
+			m.divided.release()
 		}
 	}()
 	for i, f := range inputs {
@@ -64,36 +100,38 @@ func rewrite(ctx context.Context, t *lake.Table, inputs []*lake.FileInfo, target
 		m.out.dropped += f.Rows - rows
 		live += rows
 		bytes += int64(float64(f.Size) * float64(rows) / float64(f.Rows))
-		k, err := newKeys(t)
+		k, err := newKeys(m.t)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		c, err := openCursor(ctx, t, f, k, m.memory)
+		c, err := openCursor(m.ctx, m.t, f, k, m.memory)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		cursors = append(cursors, c)
 		m.rank[c] = i
 		more, err := c.next()
 		if err != nil {
-			return nil, err
+			return err
 		}
 		if more {
 			m.heap = append(m.heap, c)
 		}
-		m.out.moves.inputs[f.Path] = &moved{rows: f.Rows, dead: f.Deleted, to: c.to}
 	}
-	if live > math.MaxUint32-1 {
-		return nil, fmt.Errorf("%d rows are too many for one rewrite", live)
-	}
-	m.shares = shares(live, bytes, target)
+	m.shares = shares(live, bytes, m.target)
 	if err := m.merge(cursors); err != nil {
-		return nil, err
+		return err
 	}
-	for _, c := range cursors {
+	if m.divided != nil {
+		if err := m.divided.write(); err != nil {
+			return err
+		}
+	}
+	for i, c := range cursors {
 		c.to.RunOptimize()
+		m.out.moves.inputs[inputs[i].Path] = &moved{rows: inputs[i].Rows, dead: inputs[i].Deleted, to: c.to, places: c.places}
 	}
-	return m.out, nil
+	return nil
 }
 
 // shares divides the rows of a group among output files of about the target size, evenly, so that none is a small rest.
@@ -172,13 +210,26 @@ func (m *merger) down(i int) {
 // emit adds the rows of c from its current one up to end to the output, and moves it there.
 func (m *merger) emit(c *cursor, end int, cursors []*cursor) error {
 	for c.at < end {
-		if m.w == nil {
+		if m.w == nil && m.divided == nil {
 			if err := m.open(); err != nil {
 				return err
 			}
 		}
-		n := min(end-c.at, batchRows-m.gather.rows, int(min(m.room-int64(m.gather.rows), math.MaxInt32)))
+		n := min(end-c.at, batchRows-m.gather.rows)
+		if m.divided == nil {
+			n = int(min(int64(n), m.room-int64(m.gather.rows)))
+		}
 		m.gather.add(c.batch, c.at, c.at+n)
+		if m.divided != nil {
+			m.divided.from(c, n)
+			c.at += n
+			if m.gather.rows == batchRows {
+				if err := m.flush(cursors); err != nil {
+					return err
+				}
+			}
+			continue
+		}
 		if n < 16 {
 			for i := range uint32(n) {
 				c.moved = append(c.moved, m.ordinal+i)
@@ -202,9 +253,12 @@ func (m *merger) open() error {
 		return err
 	}
 	var err error
-	m.w, err = m.t.NewMovedWriter(m.ctx, m.memory)
-	m.room = m.shares[len(m.out.outputs)]
-	return err
+	if m.w, err = m.t.NewMovedWriter(m.ctx, m.memory); err != nil {
+		return err
+	}
+	m.w.In(m.in)
+	m.room, m.shares = m.shares[0], m.shares[1:]
+	return nil
 }
 
 // flush writes the gathered rows, and ends the output when it is full.
@@ -224,6 +278,9 @@ func (m *merger) flush(cursors []*cursor) error {
 	if err != nil {
 		return err
 	}
+	if m.divided != nil {
+		return m.divided.add(rec)
+	}
 	err = m.w.Write(rec)
 	rec.Release()
 	if err != nil {
@@ -234,11 +291,15 @@ func (m *merger) flush(cursors []*cursor) error {
 	}
 	f, err := m.w.Close()
 	m.w = nil
-	if err != nil {
-		return err
+	if err == nil {
+		m.out.add(f)
 	}
-	m.out.outputs = append(m.out.outputs, f)
-	m.out.bytes += f.Size
-	m.out.moves.starts = append(m.out.moves.starts, m.ordinal)
-	return nil
+	return err
+}
+
+// add notes an output, of the rows that follow those of the outputs before.
+func (r *rewritten) add(f *lake.NewFile) {
+	r.outputs = append(r.outputs, f)
+	r.bytes += f.Size
+	r.moves.starts = append(r.moves.starts, r.moves.starts[len(r.moves.starts)-1]+uint32(f.Rows))
 }
