@@ -22,7 +22,7 @@ func TestUnsortedFile(t *testing.T) {
 				}
 				order := b.sorted(map[int]bool{1001: true, 1002: true, 1003: true, 1004: true})
 				order[1], order[2] = order[2], order[1]
-				f, err := b.write(order)
+				f, err := b.file(order, b.table.Unpartitioned())
 				b.must(err)
 				b.must(b.commit([]*lake.NewFile{f}, nil))
 				var unsorted *UnsortedError

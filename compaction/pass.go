@@ -109,6 +109,7 @@ func (r *Report) rewrite(ctx context.Context, view *View, owner *lake.Table, g G
 	if err != nil {
 		return err
 	}
+	r.Unsorted = append(r.Unsorted, w.Unsorted...)
 	err = persist(ctx, owner, func() error { _, err := w.Publish(ctx, owner); return err })
 	switch {
 	case errors.Is(err, lake.ErrStale):
@@ -118,7 +119,7 @@ func (r *Report) rewrite(ctx context.Context, view *View, owner *lake.Table, g G
 		return fmt.Errorf("publish a rewrite: %w", errors.Join(err, w.Discard(ctx)))
 	}
 	r.Rewritten++
-	r.FilesIn += len(g.Files)
+	r.FilesIn += len(w.inputs)
 	r.FilesOut += w.Files
 	r.BytesIn += g.Bytes
 	r.BytesOut += w.Bytes
