@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -283,8 +284,8 @@ func (t *Table) writeDeletes(ctx context.Context, bitmaps map[string]*roaring.Bi
 	return d, nil
 }
 
-// writeVectors writes the deletion vectors of all paths into one Puffin file, smaller ones first, with a filler among those of
-// one size.
+// writeVectors writes the deletion vectors of all paths into one Puffin file, smaller ones first, with gaps of a byte among
+// those of one size.
 //
 // The order is for DuckDB 1.5: when the bytes between a blob it reads and the next thing it has cached of the file (another
 // blob, the footer) are no more than the blob itself, it reads on to fill the gap, and then takes the beginning of what it
@@ -310,30 +311,26 @@ func (t *Table) writeVectors(ctx context.Context, paths []string, bitmaps map[st
 		vectors = append(vectors, vector{p, int64(bitmaps[p].GetCardinality()), blob})
 	}
 	slices.SortStableFunc(vectors, func(a, b vector) int { return cmp.Compare(len(a.blob), len(b.blob)) })
-	var buf bytes.Buffer
-	w, err := puffin.NewWriter(&buf)
+	body := []byte(puffinMagic)
+	footer := puffin.Footer{}
+	apart := false // a gap is before the vector
+	for i, v := range vectors {
+		footer.Blobs = append(footer.Blobs, puffin.BlobMetadata{
+			Type: puffin.BlobTypeDeletionVector, SnapshotID: -1, SequenceNumber: -1, Fields: []int32{}, Offset: int64(len(body)), Length: int64(len(v.blob)),
+			Properties: map[string]string{"referenced-data-file": v.path, "cardinality": strconv.FormatInt(v.rows, 10)},
+		})
+		body = append(body, v.blob...)
+		if apart = !apart && i > 0 && len(vectors[i-1].blob) == len(v.blob); apart {
+			body = append(body, 0)
+		}
+	}
+	payload, err := json.Marshal(footer)
 	if err != nil {
 		return nil, err
 	}
-	places := make([]puffin.BlobMetadata, len(vectors))
-	filled := false // a filler stands before the vector
-	for i, v := range vectors {
-		places[i], err = w.AddBlob(puffin.BlobMetadataInput{
-			Type: puffin.BlobTypeDeletionVector, SnapshotID: -1, SequenceNumber: -1, Fields: []int32{},
-			Properties: map[string]string{"referenced-data-file": v.path, "cardinality": strconv.FormatInt(v.rows, 10)},
-		}, v.blob)
-		if err != nil {
-			return nil, err
-		}
-		if filled = !filled && i > 0 && len(vectors[i-1].blob) == len(v.blob); filled {
-			if _, err := w.AddBlob(puffin.BlobMetadataInput{Type: fillerType, SnapshotID: -1, SequenceNumber: -1, Fields: []int32{}}, []byte{0}); err != nil {
-				return nil, err
-			}
-		}
-	}
-	if err := w.Finish(); err != nil {
-		return nil, err
-	}
+	body = append(append(append(body, puffinMagic...), payload...), 0, 0, 0, 0, 0, 0, 0, 0) // its size and no flags
+	binary.LittleEndian.PutUint32(body[len(body)-8:], uint32(len(payload)))
+	body = append(body, puffinMagic...)
 	name := t.name("data/" + newName() + ".puffin")
 	uri := t.lake.Store.URI(name)
 	var files []iceberg.DataFile
@@ -342,18 +339,17 @@ func (t *Table) writeVectors(ctx context.Context, paths []string, bitmaps map[st
 		if !ok {
 			return nil, fmt.Errorf("%s: the table has no partition spec %d any more", v.path, home[v.path].spec)
 		}
-		df, err := iceberg.NewDataFileBuilder(spec, iceberg.EntryContentPosDeletes, uri, iceberg.PuffinFile, home[v.path].values, nil, nil, v.rows, int64(buf.Len()))
+		df, err := iceberg.NewDataFileBuilder(spec, iceberg.EntryContentPosDeletes, uri, iceberg.PuffinFile, home[v.path].values, nil, nil, v.rows, int64(len(body)))
 		if err != nil {
 			return nil, err
 		}
-		files = append(files, df.ReferencedDataFile(v.path).ContentOffset(places[i].Offset).ContentSizeInBytes(places[i].Length).Build())
+		files = append(files, df.ReferencedDataFile(v.path).ContentOffset(footer.Blobs[i].Offset).ContentSizeInBytes(footer.Blobs[i].Length).Build())
 	}
-	return files, t.lake.Store.Put(ctx, name, buf.Bytes())
+	return files, t.lake.Store.Put(ctx, name, body)
 }
 
-// fillerType is the type of blobs that only keep others apart. Readers pass over types that they do not know (Puffin spec,
-// "Blob types").
-const fillerType = "tidemark-filler"
+// puffinMagic begins and ends a Puffin file and its footer (Puffin spec, "File structure").
+const puffinMagic = "PFA1"
 
 // positionSchema is that of position delete files (table spec, "Position Delete Files").
 func positionSchema() *arrow.Schema {
