@@ -2,6 +2,7 @@ package lake
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"math"
 	"strings"
@@ -75,7 +76,11 @@ func (p *Partitioner) Split(rec arrow.RecordBatch) ([]int32, error) {
 		} else if err := f.coder.encode(rec.Column(f.column), codes); err != nil {
 			return nil, fmt.Errorf("partition by column %q: %w", rec.ColumnName(f.column), err)
 		}
-		p.joins[i].join(numbers, codes)
+		if i == 0 {
+			p.joins[i].first(numbers, codes)
+		} else {
+			p.joins[i].join(numbers, codes)
+		}
 	}
 	for n := len(p.known); n < len(p.joins[len(p.joins)-1].pairs); n++ {
 		p.known = append(p.known, p.resolve(n))
@@ -87,6 +92,21 @@ func (p *Partitioner) Split(rec arrow.RecordBatch) ([]int32, error) {
 type joiner struct {
 	known map[uint64]int32
 	pairs []uint64 // by number
+	codes []int32  // number + 1 by code, where there is no field before
+}
+
+// first numbers codes.
+func (j *joiner) first(numbers, codes []int32) {
+	for row, code := range codes {
+		if int(code) >= len(j.codes) {
+			j.codes = append(j.codes, make([]int32, int(code)+1)...)
+		}
+		if j.codes[code] == 0 {
+			j.pairs = append(j.pairs, uint64(code))
+			j.codes[code] = int32(len(j.pairs))
+		}
+		numbers[row] = j.codes[code] - 1
+	}
 }
 
 func (j *joiner) join(numbers, codes []int32) {
@@ -172,9 +192,7 @@ func newCoder(source iceberg.Type, transform iceberg.Transform) *coder {
 	case iceberg.BucketTransform:
 		c.reduce = func(v int64) int64 { // table spec, appendix B: dates and ints are hashed as longs
 			var b [8]byte
-			for i := range b {
-				b[i] = byte(v >> (8 * i))
-			}
+			binary.LittleEndian.PutUint64(b[:], uint64(v))
 			return int64(bucket(murmur3.Sum32(b[:]), t.NumBuckets))
 		}
 	}
