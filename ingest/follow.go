@@ -234,7 +234,10 @@ func (l *loop) event(ctx context.Context, stream *source.Stream, tx *source.Tran
 			return nil
 		}
 		before := t.bytes()
-		fault, err := split(l.rows(ctx, t, e.Rows))
+		fault, err := t.certain(tx, l.again), error(nil)
+		if fault == nil {
+			fault, err = split(l.rows(ctx, t, e.Rows))
+		}
 		if err != nil {
 			return err
 		}

@@ -29,6 +29,8 @@ type chunk struct {
 	files []*lake.NewFile
 	rows  int64
 	owned checkpoint.Set // of the server, when it was read: what it may show and has not executed yet
+
+	moment *snapshot.Moment // of a table without a key: what it shows
 }
 
 // loadWorker reads ranges over one connection at a time.
@@ -237,7 +239,13 @@ func (w *loadWorker) read(ctx context.Context, of task) error {
 	}
 	w.Logger.Debug("reading a range", "table", t.name, "range", of.part.String(), "server", w.conn.Host())
 	c := chunk{task: of}
-	if err := w.copy(ctx, &c); err != nil {
+	var err error
+	if t.source.Plan.Keyless() {
+		err = w.copyFrozen(ctx, &c)
+	} else {
+		err = w.copy(ctx, &c)
+	}
+	if err != nil {
 		t.read.Add(-c.rows)
 		return err
 	}
@@ -247,9 +255,29 @@ func (w *loadWorker) read(ctx context.Context, of task) error {
 		w.discard(ctx, c.files)
 		return err
 	}
-	c.owned = after.Owned
+	if c.owned = after.Owned; c.moment != nil {
+		c.owned = c.moment.Open
+	}
 	w.waiting = append(w.waiting, c)
 	w.finish(after)
+	return nil
+}
+
+// copyFrozen reads a table without a key, whose rows the binary log cannot put right: what it would insert may be there
+// already. So all of it is read at one moment, and replayed from there.
+func (w *loadWorker) copyFrozen(ctx context.Context, c *chunk) error {
+	moment, err := w.conn.Freeze(ctx)
+	if err != nil {
+		return err
+	}
+	c.moment = &moment
+	if err := w.copy(ctx, c); err != nil {
+		return err
+	}
+	if err := w.conn.Thaw(ctx); err != nil {
+		w.discard(ctx, c.files)
+		return err
+	}
 	return nil
 }
 
@@ -313,6 +341,10 @@ func (w *loadWorker) finish(now snapshot.Position) {
 		t := c.table
 		t.mu.Lock()
 		t.high = t.high.Union(now.Executed)
+		if c.moment != nil {
+			t.high = c.moment.Set.Union(c.moment.Open.Intersect(now.Executed))
+			t.progress.Low = c.moment.Set.String()
+		}
 		t.progress.High = t.high.String()
 		t.progress.Open = slices.DeleteFunc(t.progress.Open, func(r snapshot.Range) bool { return sameRange(r, c.part) })
 		t.progress.Ranges++

@@ -118,7 +118,7 @@ func (s *session) commitRead(ctx context.Context, all bool) error {
 			continue
 		}
 		ctx, cancel := context.WithTimeout(ctx, s.StoreTimeout)
-		err := s.commitOne(ctx, t, files, load)
+		err := s.commitOne(ctx, t, files, p.Low, load)
 		cancel()
 		if err != nil {
 			return err
@@ -130,10 +130,10 @@ func (s *session) commitRead(ctx context.Context, all bool) error {
 	return nil
 }
 
-func (s *session) commitOne(ctx context.Context, t *loading, files []*lake.NewFile, load []byte) error {
+func (s *session) commitOne(ctx context.Context, t *loading, files []*lake.NewFile, low string, load []byte) error {
 	began := time.Now()
 	record, _ := t.table.Checkpoint()
-	record.Commit, record.Load = newCommit(), load
+	record.Commit, record.GTIDSet, record.Load = newCommit(), low, load
 	c := Commit{Table: t.name, Files: len(files)}
 	var err error
 	if len(files) == 0 {
