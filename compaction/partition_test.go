@@ -4,13 +4,17 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http/httptest"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/apache/arrow-go/v18/arrow/memory"
 
 	"github.com/tidemark/tidemark/internal/testenv"
+	"github.com/tidemark/tidemark/internal/testenv/server"
 	"github.com/tidemark/tidemark/lake"
+	"github.com/tidemark/tidemark/lake/rest"
 )
 
 // partitionBy changes the table's partition spec.
@@ -179,4 +183,71 @@ func TestPlanWithinPartitions(t *testing.T) {
 	if count["0"] != 0 || count["1"] != 8 || count["2"] != 9 || count["3"] != 8 {
 		t.Errorf("planned files by partition: %v", count)
 	}
+}
+
+// TestPartitionedEngines: a table partitioned by values of every type is read alike by the engines, and a condition on a column
+// of the partition finds the rows that it has, NULL included, in files that were rewritten and with deletes on top.
+func TestPartitionedEngines(t *testing.T) {
+	formats(t, func(t *testing.T, b *bench) {
+		b.must(b.upsert(numbers(0, 40), nil))
+		b.partitionBy("a32, abool, adate, adecimal, truncate(6, atext), month(atime), hour(azoned), ybytes")
+		b.must(b.upsert(numbers(30, 60), numbers(0, 3)))
+		b.must(b.publish(b.prepare()))
+		b.must(b.upsert(numbers(50, 55), numbers(10, 15)))
+		if _, partitions := b.inPartitions(); partitions < 20 {
+			t.Fatalf("%d partitions: the test shows little", partitions)
+		}
+		service := httptest.NewServer(rest.New(rest.Options{Catalog: b.lake.Catalog}))
+		defer service.Close()
+		b.equal(testenv.DuckDB(t))
+		got := testenv.PyIceberg(t, fmt.Sprintf(`
+from pyiceberg.expressions import EqualTo, IsNull
+t = catalog(%q).load_table("db.t")
+rows = t.scan().to_arrow().to_pylist()
+every = len(list(t.scan().plan_files()))
+wrong, pruned = [], set()
+for c in ("a32", "abool", "adate", "adecimal", "atext", "atime", "azoned", "ybytes"):
+    for v in sorted({r[c] for r in rows if r[c] is not None})[:3] + [None]:
+        scan = t.scan(row_filter=IsNull(c) if v is None else EqualTo(c, v.isoformat() if hasattr(v, "isoformat") else v))
+        found, want = len(scan.to_arrow()), sum(r[c] == v for r in rows)
+        if found != want:
+            wrong.append(f"{c} = {v}: {found} rows, not {want}")
+        if len(list(scan.plan_files())) < every:
+            pruned.add(c)
+result = {"rows": sorted(f"{r['n']}={r['v']}" for r in rows), "wrong": wrong, "pruned": len(pruned)}
+`, service.URL)).(map[string]any)
+		if lines := fmt.Sprint(got["rows"]); lines != fmt.Sprint(b.lines()) {
+			t.Errorf("PyIceberg reads %.300s", lines)
+		}
+		if wrong := got["wrong"].([]any); len(wrong) > 0 || got["pruned"] != 8.0 {
+			t.Errorf("PyIceberg by columns: %v; it left out files for %v of 8 columns", wrong, got["pruned"])
+		}
+		trino := testenv.Trino(t)
+		table := trino.Catalog(t, service.URL, nil) + ".db.t"
+		for column, literal := range map[string]string{
+			"a32": "%s", "abool": "%s", "adate": "DATE '%s'", "adecimal": "DECIMAL '%s'", "atext": "'%s'", "atime": "TIMESTAMP '%s'", "azoned": "TIMESTAMP '%s'", "ybytes": "X'%s'",
+		} {
+			// The sum over a condition of each value, in one statement, against the values counted.
+			groups := trino.Query(t, fmt.Sprintf("SELECT %[1]s, count(*) FROM %[2]s GROUP BY %[1]s ORDER BY %[1]s NULLS FIRST LIMIT 4", column, table))
+			var parts, want []string
+			for _, g := range groups {
+				condition := column + " IS NULL"
+				if g[0] != server.Null {
+					text := strings.TrimPrefix(strings.Replace(strings.TrimSuffix(g[0], "Z"), "T", " ", 1), "0x")
+					if column == "atext" {
+						text = g[0]
+					}
+					if column == "azoned" {
+						text += " UTC"
+					}
+					condition = column + " = " + fmt.Sprintf(literal, text)
+				}
+				parts = append(parts, fmt.Sprintf("(SELECT count(*) FROM %s WHERE %s)", table, condition))
+				want = append(want, g[1])
+			}
+			if got := trino.Query(t, "SELECT "+strings.Join(parts, ", "))[0]; !slices.Equal(got, want) {
+				t.Errorf("Trino finds %v rows by %s, has %v", got, column, want)
+			}
+		}
+	})
 }
