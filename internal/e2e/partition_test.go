@@ -211,3 +211,47 @@ func TestPartitionErrors(t *testing.T) {
 		t.Errorf("by the flag: exit code %d\n%s", code, p.text())
 	}
 }
+
+// TestPartitionedLarge loads more rows than are held at once, and then moves all of them to other partitions in one
+// transaction that does not fit the memory; beside it a table without a key.
+func TestPartitionedLarge(t *testing.T) {
+	s := testenv.MySQL(t)
+	s.Exec(t, `CREATE DATABASE app; USE app;
+CREATE TABLE app.big (id INT NOT NULL PRIMARY KEY, region VARCHAR(10), made DATETIME, pad VARCHAR(100));
+CREATE TABLE app.heap (n INT, note VARCHAR(20));
+SET SESSION cte_max_recursion_depth = 1000000;
+INSERT INTO app.big WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 200000)
+  SELECT i, IF(i % 7 = 0, NULL, CONCAT('r', i % 7)), '1969-12-25' + INTERVAL i % 10 DAY, SHA2(i, 256) FROM n;
+INSERT INTO app.heap VALUES (1, 'a'), (1, 'a'), (1, 'a'), (2, 'b'), (NULL, NULL), (NULL, NULL);`)
+	lake := minioLake(t)
+	args := []string{"--start", "initial", "--memory", "64MiB", "--partition", "app.big=region, day(made); app.heap=n"}
+	catchUp(t, lake, testenv.URL(s), args...)
+	check := func() {
+		t.Helper()
+		const sums = "SELECT region, count(*), sum(id), min(made), max(pad) FROM %s GROUP BY region ORDER BY region"
+		duck := lake.byDuckDB(t)
+		want, got := s.Query(t, fmt.Sprintf(sums, "app.big")), duck(t, "big", sums)
+		sortRows(want)
+		sortRows(got)
+		if i, differ := difference(want, got); differ {
+			t.Fatalf("big: source %q, lake %q", want, at(got, i))
+		}
+		equalTables(t, s, duck, map[string]string{"heap": "n, note"})
+	}
+	check()
+	s.Exec(t, `UPDATE app.big SET region = CONCAT('q', id % 5), made = made - INTERVAL 1 YEAR;
+UPDATE app.heap SET n = 3, note = 'moved' WHERE n = 1 LIMIT 2; DELETE FROM app.heap WHERE n IS NULL LIMIT 1;`)
+	p := startIngest(t, lake, testenv.URL(s), append(args, "--until", "caught-up", "--log-level", "debug")...)
+	if code := p.wait(); code != 0 || !strings.Contains(p.text(), "spilled a part") {
+		t.Fatalf("exit code %d, or nothing was spilled\n%.2000s", code, p.text())
+	}
+	check()
+	verify := append([]string{"verify", "--source", testenv.URL(s), "--tables", "app.*"}, lake.args...)
+	if code, out, log := run(t, lake.env, verify...); code != 0 {
+		t.Errorf("verify: exit code %d\n%s%s", code, out, log)
+	}
+	if code, out, log := run(t, lake.env, append([]string{"compact", "--tables", "app.*"}, lake.args...)...); code != 0 {
+		t.Errorf("compact: exit code %d\n%s%s", code, out, log)
+	}
+	check()
+}
