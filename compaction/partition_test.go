@@ -14,6 +14,7 @@ import (
 	"github.com/tidemark/tidemark/internal/testenv"
 	"github.com/tidemark/tidemark/internal/testenv/server"
 	"github.com/tidemark/tidemark/lake"
+	"github.com/tidemark/tidemark/lake/catalog"
 	"github.com/tidemark/tidemark/lake/rest"
 )
 
@@ -197,7 +198,7 @@ func TestPartitionedEngines(t *testing.T) {
 		if _, partitions := b.inPartitions(); partitions < 20 {
 			t.Fatalf("%d partitions: the test shows little", partitions)
 		}
-		service := httptest.NewServer(rest.New(rest.Options{Catalog: b.lake.Catalog}))
+		service := httptest.NewServer(rest.New(rest.Options{Catalog: b.lake.Catalog.(*catalog.Bucket)}))
 		defer service.Close()
 		b.equal(testenv.DuckDB(t))
 		got := testenv.PyIceberg(t, fmt.Sprintf(`

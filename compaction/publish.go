@@ -63,8 +63,6 @@ type Rewrite struct {
 	Dropped int64         // deleted rows of the inputs, which the outputs do not have
 	Took    time.Duration // to rewrite
 
-	Unsorted []string // files of the group that stay as they are, with all of their partition, since they are not sorted by the key
-
 	inputs  []*lake.FileInfo
 	out     *rewritten
 	view    *lake.Table
@@ -93,18 +91,9 @@ func (v *View) Prepare(ctx context.Context, g Group, o Options) (*Rewrite, error
 		}
 		sets[len(sets)-1] = append(sets[len(sets)-1], info)
 	}
-	for r.out == nil {
-		var err error
-		var unsorted *UnsortedError
-		r.out, err = rewrite(ctx, v.table, sets, o.TargetFileSize, max(o.MaxMergeMemory/4, minHeld))
-		if errors.As(err, &unsorted) && len(sets) > 1 && ctx.Err() == nil {
-			r.Unsorted = append(r.Unsorted, unsorted.Path)
-			sets = slices.DeleteFunc(sets, func(set []*lake.FileInfo) bool {
-				return slices.ContainsFunc(set, func(f *lake.FileInfo) bool { return f.Path == unsorted.Path })
-			})
-		} else if err != nil {
-			return nil, fmt.Errorf("%s: rewrite %d files (%s): %w", v.table.ID(), len(g.Files), g.Why, err)
-		}
+	var err error
+	if r.out, err = rewrite(ctx, v.table, sets, o.TargetFileSize, max(o.MaxMergeMemory/4, minHeld)); err != nil {
+		return nil, fmt.Errorf("%s: rewrite %d files (%s): %w", v.table.ID(), len(g.Files), g.Why, err)
 	}
 	r.inputs = slices.Concat(sets...)
 	r.Bytes, r.Files, r.Dropped, r.Took = r.out.bytes, len(r.out.outputs), r.out.dropped, time.Since(started)

@@ -12,8 +12,9 @@ import (
 
 // moves says where the live rows of every input of a rewrite went. Since inputs and outputs are sorted, the rows of one
 // input stand in the output in their old order: so the set of ordinals they have there is all there is to keep, and a
-// bitmap holds it in 2 bytes a row at most, and next to nothing where runs of rows stayed together. The outputs count
-// as one file here, divided at starts. Only rows that were divided among partitions are in another order, and take 4 bytes.
+// bitmap holds it in 2 bytes a row at most, and next to nothing where runs of rows stayed together. An input of another
+// program that was not sorted, and one whose rows were divided among partitions, has 4 bytes a row. The outputs count as one
+// file here, divided at starts.
 type moves struct {
 	inputs map[string]*moved // by path
 	starts []uint32          // ordinal of the first row of each output; the last element is the number of rows
@@ -24,7 +25,7 @@ type moved struct {
 	dead *roaring.Bitmap // positions that were deleted when the rewrite began; nil for none
 	to   *roaring.Bitmap // ordinals of the others, in order
 
-	places []uint32 // the ordinals where to has none: the rows were divided
+	places []uint32 // of an input that was not sorted, or whose rows were divided: the ordinal of each position, gone for those that were deleted; else nil
 }
 
 // errNotMoved says that a position has no row in the outputs.
@@ -33,13 +34,23 @@ var errNotMoved = errors.New("a row that the rewrite did not see live")
 // positions maps live rows of an input to ordinals in the output.
 func (m *moved) positions(live *roaring.Bitmap) (*roaring.Bitmap, error) {
 	out := roaring.New()
+	if m.places != nil {
+		for it := live.Iterator(); it.HasNext(); {
+			pos := it.Next()
+			if int64(pos) >= m.rows || m.places[pos] == gone {
+				return nil, fmt.Errorf("position %d: %w", pos, errNotMoved)
+			}
+			out.Add(m.places[pos])
+		}
+		return out, nil
+	}
 	var dead roaring.IntPeekable
 	if m.dead != nil {
 		dead = m.dead.Iterator()
 	}
 	before := uint32(0) // dead positions before the current one
 	to, reached := m.to.Iterator(), uint32(0)
-	total := uint32(m.to.GetCardinality()) + uint32(len(m.places))
+	total := uint32(m.to.GetCardinality())
 	for it := live.Iterator(); it.HasNext(); {
 		pos := it.Next()
 		for dead != nil && dead.HasNext() && dead.PeekNext() < pos {
@@ -48,10 +59,6 @@ func (m *moved) positions(live *roaring.Bitmap) (*roaring.Bitmap, error) {
 		}
 		if dead != nil && dead.HasNext() && dead.PeekNext() == pos || pos-before >= total {
 			return nil, fmt.Errorf("position %d: %w", pos, errNotMoved)
-		}
-		if m.places != nil {
-			out.Add(m.places[pos-before])
-			continue
 		}
 		// Near rows are reached by stepping, far ones by counting.
 		if rank := pos - before; rank-reached > 256 {
@@ -68,6 +75,16 @@ func (m *moved) positions(live *roaring.Bitmap) (*roaring.Bitmap, error) {
 		out.Add(to.PeekNext())
 	}
 	return out, nil
+}
+
+// divide notes the ordinals of the live rows in their order, which is not that of the outputs.
+func (m *moved) divide(ordinals []uint32) {
+	m.places = make([]uint32, m.rows)
+	for pos := range m.places {
+		if m.places[pos] = gone; m.dead == nil || !m.dead.Contains(uint32(pos)) {
+			m.places[pos], ordinals = ordinals[0], ordinals[1:]
+		}
+	}
 }
 
 // split divides ordinals among the outputs: positions per output.
@@ -154,8 +171,11 @@ func (r *Remap) Apply(x *merge.Index) error {
 	return nil
 }
 
-// expand returns the ordinal of every position.
+// expand returns the ordinal of every position, to be read only.
 func (m *moved) expand() []uint32 {
+	if m.places != nil {
+		return m.places
+	}
 	places := make([]uint32, m.rows)
 	var dead roaring.IntPeekable
 	if m.dead != nil {
@@ -164,9 +184,6 @@ func (m *moved) expand() []uint32 {
 	to := m.to.ManyIterator()
 	buf := make([]uint32, 4096)
 	have := buf[:0]
-	if m.places != nil {
-		have = m.places
-	}
 	for pos := range places {
 		if dead != nil && dead.HasNext() && dead.PeekNext() == uint32(pos) {
 			dead.Next()

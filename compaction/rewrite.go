@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/tidemark/tidemark/lake"
 )
@@ -41,10 +42,35 @@ const recycled = 64 << 20
 
 // rewrite merges the live rows of the given data files, each set of them by itself, into new ones of about the target size
 // in bytes. A set is of one partition, or of files of other partition specs than the table's: their rows are divided among
-// its partitions, holding up to hold bytes of them at once. Equal keys of different inputs, which a sound table does not
-// have, are kept all, as readers of the inputs see them. When it fails it leaves no file behind, as far as they can be
-// deleted. t is used by this goroutine alone meanwhile.
-func rewrite(ctx context.Context, t *lake.Table, sets [][]*lake.FileInfo, target, hold int64) (_ *rewritten, err error) {
+// its partitions, holding up to hold bytes of them at once. Files that another program wrote in no order are sorted first.
+// Equal keys of different inputs, which a sound table does not have, are kept all, as readers of the inputs see them. When it
+// fails it leaves no file behind, as far as they can be deleted. t is used by this goroutine alone meanwhile.
+func rewrite(ctx context.Context, t *lake.Table, sets [][]*lake.FileInfo, target, hold int64) (*rewritten, error) {
+	return rewriteIn(ctx, t, sets, target, hold, sortMemory)
+}
+
+// rewriteIn is rewrite with so many bytes of rows sorted at a time.
+func rewriteIn(ctx context.Context, t *lake.Table, sets [][]*lake.FileInfo, target, hold, sortBytes int64) (*rewritten, error) {
+	out, err := mergeSets(ctx, t, sets, disorder{}, target, hold)
+	var of *UnsortedError
+	if !errors.As(err, &of) {
+		return out, err
+	}
+	files, err := unsorted(ctx, t, slices.Concat(sets...))
+	if err != nil {
+		return nil, err
+	}
+	return mergeSets(ctx, t, sets, disorder{files, sortBytes}, target, hold)
+}
+
+// disorder is what is known of inputs that are not sorted.
+type disorder struct {
+	files map[string]bool // by path
+	bytes int64           // of rows to sort at a time
+}
+
+// mergeSets is rewrite, with the unsorted inputs known; it fails with *UnsortedError when another one is not sorted.
+func mergeSets(ctx context.Context, t *lake.Table, sets [][]*lake.FileInfo, d disorder, target, hold int64) (_ *rewritten, err error) {
 	m := &merger{ctx: ctx, t: t, target: target, memory: lake.NewRecycler(recycled), out: &rewritten{moves: &moves{inputs: map[string]*moved{}, starts: []uint32{0}}}}
 	m.gather.memory = m.memory
 	defer func() {
@@ -57,10 +83,8 @@ func rewrite(ctx context.Context, t *lake.Table, sets [][]*lake.FileInfo, target
 		}
 	}()
 	rows := int64(0)
-	for _, inputs := range sets {
-		for _, f := range inputs {
-			rows += f.Rows
-		}
+	for _, f := range slices.Concat(sets...) {
+		rows += f.Rows
 	}
 	if rows > math.MaxUint32-1 {
 		return nil, fmt.Errorf("%d rows are too many for one rewrite", rows)
@@ -72,7 +96,7 @@ func rewrite(ctx context.Context, t *lake.Table, sets [][]*lake.FileInfo, target
 				return nil, err
 			}
 		}
-		if err := m.set(inputs); err != nil {
+		if err := m.set(inputs, d); err != nil {
 			return nil, err
 		}
 	}
@@ -80,35 +104,49 @@ func rewrite(ctx context.Context, t *lake.Table, sets [][]*lake.FileInfo, target
 }
 
 // set merges inputs.
-func (m *merger) set(inputs []*lake.FileInfo) (err error) {
+func (m *merger) set(inputs []*lake.FileInfo, d disorder) (err error) {
 	live, bytes := int64(0), int64(0)
 	var cursors []*cursor
+	sorted := map[*lake.FileInfo]*sortedRuns{}
 	m.heap, m.rank = m.heap[:0], map[*cursor]int{}
 	defer func() {
 		for _, c := range cursors {
 			err = errors.Join(err, c.close())
 		}
+		for _, runs := range sorted {
+			err = errors.Join(err, runs.close())
+		}
 		if m.divided != nil {
 			m.divided.release()
 		}
 	}()
-	for i, f := range inputs {
-		rows := f.Rows
-		if f.Deleted != nil {
-			rows -= int64(f.Deleted.GetCardinality())
+	for _, f := range inputs {
+		if !d.files[f.Path] {
+			continue
 		}
+		runs, err := sortRuns(m.ctx, m.t, f, d.bytes, m.memory)
+		if err != nil {
+			return err
+		}
+		sorted[f] = runs
+	}
+	for _, f := range inputs {
+		rows := f.Live()
 		m.out.dropped += f.Rows - rows
 		live += rows
 		bytes += int64(float64(f.Size) * float64(rows) / float64(f.Rows))
-		k, err := newKeys(m.t)
+		var of []*cursor
+		if runs := sorted[f]; runs != nil {
+			of, err = runs.cursors(m.t, f, m.memory)
+		} else {
+			of, err = m.openSorted(f)
+		}
+		cursors = append(cursors, of...)
 		if err != nil {
 			return err
 		}
-		c, err := openCursor(m.ctx, m.t, f, k, m.memory)
-		if err != nil {
-			return err
-		}
-		cursors = append(cursors, c)
+	}
+	for i, c := range cursors {
 		m.rank[c] = i
 		more, err := c.next()
 		if err != nil {
@@ -127,11 +165,30 @@ func (m *merger) set(inputs []*lake.FileInfo) (err error) {
 			return err
 		}
 	}
-	for i, c := range cursors {
+	for _, c := range cursors {
 		c.to.RunOptimize()
-		m.out.moves.inputs[inputs[i].Path] = &moved{rows: inputs[i].Rows, dead: inputs[i].Deleted, to: c.to, places: c.places}
+		if in := m.out.moves.inputs[c.file.Path]; m.divided != nil && in != nil {
+			in.divide(c.places)
+		}
+	}
+	for f, runs := range sorted {
+		m.out.moves.inputs[f.Path] = runs.moved(f)
 	}
 	return nil
+}
+
+// openSorted opens an input whose rows are sorted, and notes that its rows are moved.
+func (m *merger) openSorted(f *lake.FileInfo) ([]*cursor, error) {
+	k, err := newKeys(m.t)
+	if err != nil {
+		return nil, err
+	}
+	c, err := openCursor(m.ctx, m.t, f, k, m.memory)
+	if err != nil {
+		return nil, err
+	}
+	m.out.moves.inputs[f.Path] = &moved{rows: f.Rows, dead: f.Deleted, to: c.to}
+	return []*cursor{c}, nil
 }
 
 // shares divides the rows of a group among output files of about the target size, evenly, so that none is a small rest.

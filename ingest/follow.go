@@ -186,7 +186,7 @@ func (l *loop) follow(stop, hard context.Context, stream *source.Stream) error {
 
 // take merges a transaction, or a part of one, into the batches.
 func (l *loop) take(ctx context.Context, stream *source.Stream, tx *source.Transaction, at checkpoint.Place) error {
-	if l.again != nil && tx.First && l.again.endsBefore(tx, l.applied) {
+	if l.again != nil && tx.First && l.again.endsBefore(tx, l.at.Place, l.applied) {
 		if err := l.endReplay(ctx); err != nil {
 			return err
 		}

@@ -35,6 +35,7 @@ import (
 // load_again.go     tables of the loop that are loaded again
 // load_request.go   tidemark load
 // load_progress.go  what is recorded
+// load_place.go     sources without GTIDs
 // load_rate.go      --load-rate
 // load_strain.go    pauses while the server is under strain
 
@@ -147,7 +148,12 @@ func (d *loader) run(ctx, hard context.Context) {
 			d.send(ctx, news{fatal: err})
 			return
 		}
-		if names = s.left(); err == nil {
+		names = s.left()
+		if s.rejoin {
+			d.send(ctx, news{fatal: errRejoin})
+			return
+		}
+		if err == nil {
 			continue
 		}
 		pause := retry.NextBackOff()

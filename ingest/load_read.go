@@ -133,6 +133,8 @@ func (w *loadWorker) fault(ctx context.Context, of task, err error) (done bool, 
 		return true, ctx.Err()
 	case errors.As(err, &changed), errors.As(err, &bound):
 		of.table.giveUp(&startOverError{err})
+	case errors.As(err, new(*startOverError)):
+		of.table.giveUp(err)
 	case errors.As(err, &value):
 		of.table.giveUp(err)
 	case source.IsStreamError(err), source.CanPass(err):
@@ -210,6 +212,10 @@ func (w *loadWorker) connect(ctx context.Context) (err error) {
 // hosts are the servers to read from, those that serve a stream and the primary only where there is no other.
 func (s *session) hosts(ctx context.Context) ([]string, error) {
 	states := source.ProbeAll(ctx, s.Source)
+	if s.pinned != nil {
+		state, err := s.pinnedState(states)
+		return []string{state.Host}, err
+	}
 	verdicts := source.Judge(states, s.low, s.Tables, source.KnownTables(ctx, s.Source, states, s.Tables))
 	var all, good []string
 	for _, v := range verdicts {
@@ -340,7 +346,9 @@ func (w *loadWorker) finish(now snapshot.Position) {
 		}
 		t := c.table
 		t.mu.Lock()
-		t.high = t.high.Union(now.Executed)
+		if w.pinned == nil {
+			t.high = t.high.Union(now.Executed)
+		}
 		if c.moment != nil {
 			t.high = c.moment.Set.Union(c.moment.Open.Intersect(now.Executed))
 			t.progress.Low = c.moment.Set.String()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -29,6 +30,7 @@ type pipeline struct {
 	found      *checkpoint.Position // the starting point, once it was searched for
 	beheaded   bool                 // the beginning of the servers' logs cannot be read
 	compactor  *compactor           // of the loop under way; nil when compaction is off
+	outside    *outside             // an engine that rewrites large tables; nil: none
 	ignored    []string             // foreign keys whose changes are missed, as logged
 	progress   *progress
 }
@@ -50,7 +52,7 @@ func Run(ctx, hard context.Context, o Options) error {
 	o.Source.Wanted = o.Tables.Match
 	o.Source.HeartbeatPeriod = min(time.Second, max(o.CommitInterval, 100*time.Millisecond))
 	o.Source.ReadTimeout = 3 * time.Second
-	p := &pipeline{Options: o, epochs: map[string]int64{}, loadEpochs: map[string]int64{}, progress: newProgress(), giveUpAt: time.Now().Add(o.WaitForServer)}
+	p := &pipeline{Options: o, epochs: map[string]int64{}, loadEpochs: map[string]int64{}, progress: newProgress(), outside: newOutside(o.Outside), giveUpAt: time.Now().Add(o.WaitForServer)}
 	watching, endWatch := context.WithCancel(ctx)
 	var watch sync.WaitGroup
 	watch.Go(func() { p.watch(watching) })
@@ -62,6 +64,14 @@ func Run(ctx, hard context.Context, o Options) error {
 		err := p.once(ctx, hard)
 		if err == nil {
 			return nil
+		}
+		if errors.Is(err, errRejoin) {
+			if ctx.Err() != nil {
+				return nil
+			}
+			maps.Copy(p.epochs, p.loadEpochs) // what the loader took over is ours
+			p.Logger.Info("opening the tables again", "why", err)
+			continue
 		}
 		p.observe(Fail{Err: err, Final: isFatal(err)})
 		if isFatal(err) {
@@ -298,8 +308,10 @@ func (l *loop) connect(ctx context.Context, from checkpoint.Position) (*source.S
 			}
 		}
 		chosen, err := source.Find(ctx, l.Source, servers, from, l.Tables, l.current)
-		if err == nil && l.session != nil && chosen.ByFile {
-			return nil, &startOverError{fmt.Errorf("%s has no GTIDs any more", chosen.Host)}
+		if err == nil && l.session != nil {
+			if err := l.session.canReplay(&chosen); err != nil {
+				return nil, err
+			}
 		}
 		if err == nil {
 			err = l.refuseCascades(ctx, servers, chosen.Host)

@@ -236,7 +236,7 @@ func scan(t testing.TB, l *lake.Lake) (rows []string) {
 	}
 	meta := metadata(t, l)
 	files := func(ctx context.Context) (icebergio.IO, error) { return store.IcebergIO(ctx, l.Store), nil }
-	tab := table.New(table.Identifier{id.DB, id.Table}, meta, l.Catalog.MetadataURI(id, v.N), files, nil)
+	tab := table.New(table.Identifier{id.DB, id.Table}, meta, v.URI, files, nil)
 	_, records, err := tab.Scan().ToArrowRecords(t.Context())
 	if err != nil {
 		t.Fatal(err)

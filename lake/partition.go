@@ -316,7 +316,7 @@ func (t *Table) withPartitioning(fields []PartitionField) (*document, error) {
 
 // stamp notes in a new version of the metadata which one it replaces, and when.
 func (t *Table) stamp(doc *document) error {
-	return errors.Join(doc.logVersion(t.lake.Catalog.MetadataURI(t.id, t.version.N)), doc.set("last-updated-ms", max(time.Now().UnixMilli(), t.updated+1)))
+	return errors.Join(doc.logVersion(t.version.URI), doc.set("last-updated-ms", max(time.Now().UnixMilli(), t.updated+1)))
 }
 
 func fieldsOf(spec iceberg.PartitionSpec) func(func(iceberg.PartitionField) bool) {
