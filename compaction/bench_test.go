@@ -86,7 +86,7 @@ func benchmarkRewrite(b *testing.B, t *lake.Table, target int64) {
 	size := int64(0)
 	before := processor()
 	for b.Loop() {
-		r, err := rewrite(b.Context(), t, inputs, target)
+		r, err := rewrite(b.Context(), t, [][]*lake.FileInfo{inputs}, target, minHeld)
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -111,7 +111,7 @@ func BenchmarkApply(b *testing.B) {
 	for i := range infos {
 		inputs = append(inputs, &infos[i])
 	}
-	out, err := rewrite(b.Context(), t, inputs, 256<<20)
+	out, err := rewrite(b.Context(), t, [][]*lake.FileInfo{inputs}, 256<<20, minHeld)
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -15,6 +15,7 @@
 // plan.go     which files to rewrite together
 // rewrite.go  the merge of a group's sorted files
 // cursor.go   one sorted input of a merge
+// divide.go   rows of other partition specs among the table's partitions
 // gather.go   runs of rows of several inputs into one record batch
 // unsorted.go inputs of other programs that are not sorted by the key
 // remap.go    where every row went

@@ -38,6 +38,8 @@ type cursor struct {
 	stop  int     // rows before it, from at on, are live
 	dead  roaring.IntPeekable
 
+	places []uint32 // ordinals in the output of this input's live rows, where they are divided among partitions
+
 	moved []uint32        // ordinals in the output that are not in to yet
 	to    *roaring.Bitmap // ordinals in the output of this input's live rows
 }

@@ -27,9 +27,9 @@ func TestUnsortedFiles(t *testing.T) {
 					for i, n := range numbers {
 						order[i] = 1000*len(numbers) + n
 					}
-					f, err := b.write(order)
+					files, err := b.write(order)
 					b.must(err)
-					b.must(b.commit([]*lake.NewFile{f}, nil))
+					b.must(b.commit(files, nil))
 				}
 				b.must(b.upsert([]int{20_000_001, 300_007}, []int{20_000_000, 20_019_999, 300_000}))
 				var unsorted *UnsortedError
@@ -38,7 +38,7 @@ func TestUnsortedFiles(t *testing.T) {
 				for i := range infos {
 					inputs = append(inputs, &infos[i])
 				}
-				if _, err := mergeInputs(t.Context(), b.table, inputs, disorder{}, 40<<10); !errors.As(err, &unsorted) {
+				if _, err := mergeSets(t.Context(), b.table, [][]*lake.FileInfo{inputs}, disorder{}, 40<<10, minHeld); !errors.As(err, &unsorted) {
 					t.Fatalf("merged without sorting: %v", err)
 				}
 				b.noStrays()
@@ -50,7 +50,7 @@ func TestUnsortedFiles(t *testing.T) {
 					}
 					b.must(runs.close())
 				}
-				got, err := rewriteIn(t.Context(), b.table, inputs, 40<<10, 20<<10)
+				got, err := rewriteIn(t.Context(), b.table, [][]*lake.FileInfo{inputs}, 40<<10, minHeld, 20<<10)
 				b.must(err)
 				b.compare(inputs, got)
 				b.must(b.table.Discard(t.Context(), got.outputs))

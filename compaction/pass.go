@@ -155,7 +155,7 @@ func (r *Report) rewrite(ctx context.Context, view *View, owner *lake.Table, g G
 		return fmt.Errorf("publish a rewrite: %w", errors.Join(err, w.Discard(ctx)))
 	}
 	r.Rewritten++
-	r.FilesIn += len(g.Files)
+	r.FilesIn += len(w.inputs)
 	r.FilesOut += w.Files
 	r.BytesIn += g.Bytes
 	r.BytesOut += w.Bytes

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/dustin/go-humanize"
@@ -59,6 +60,8 @@ type File struct {
 	Bytes       int64
 	DeleteFiles int    // delete files to be read with it, vectors included
 	Low, High   []byte // bounds of the first key column, in an encoding that sorts like the values; nil when unknown
+	Partition   string // equal for files of one partition
+	Outdated    bool   // of another partition spec than the table has now: its rows are divided anew when it is rewritten
 }
 
 // live is how many bytes the file's live rows take.
@@ -69,12 +72,20 @@ func (f *File) live() int64 {
 	return int64(float64(f.Bytes) * float64(f.Rows-f.Deleted) / float64(f.Rows))
 }
 
-// Group is a set of data files to be rewritten together, in one commit.
+// Group is a set of data files to be rewritten in one commit. Those of a partition are merged with each other.
 type Group struct {
 	Why   string
-	Files []File // in the order of their lowest keys
+	Files []File // by partition, in the order of their lowest keys
 	Bytes int64  // of the inputs
 	Live  int64  // bytes, an estimate of the outputs
+}
+
+// home says which files may be merged with each other.
+func (f *File) home() string {
+	if f.Outdated {
+		return "outdated"
+	}
+	return "in " + f.Partition
 }
 
 // Rows is the number of live rows.
@@ -136,24 +147,42 @@ func readMemory(bytes int64) int64 { return min(32<<20, 10*bytes+256<<10) }
 //     it is rewritten.
 //  2. Other files that are not full are put into size tiers. A tier with at least MinInputs files is merged.
 //  3. Worn files are merged with each other, and small files of one tier with each other, in the order of their lowest
-//     keys, so that neighbours come together and outputs overlap little. A group is closed when another file would take
+//     keys, so that neighbours come together and outputs overlap little. A merge is closed when another file would take
 //     it past MaxInputs, MaxGroupBytes or MaxMergeMemory; what is left of a tier waits if it is fewer than MinInputs.
-//  4. Groups are taken, worn ones first, then by tier from the smallest files up, until MaxPassBytes.
+//     All this is done for each partition by itself, and for the files of other partition specs than the table's.
+//  4. Merges of several partitions, one of each, are one group as long as MaxGroupBytes and maxGroupFiles allow.
+//  5. Groups are taken, worn ones first, then by tier from the smallest files up, until MaxPassBytes.
 func Make(files []File, o Options) Plan {
 	o.EnsureDefaults()
-	var worn []File
-	tiers := make([][]File, o.Tiers())
+	type home struct {
+		worn  []File
+		tiers [][]File
+	}
+	homes := map[string]*home{}
 	for _, f := range files {
+		h := homes[f.home()]
+		if h == nil {
+			h = &home{tiers: make([][]File, o.Tiers())}
+			homes[f.home()] = h
+		}
 		switch tier := o.tier(f.live()); {
 		case o.worn(&f):
-			worn = append(worn, f)
+			h.worn = append(h.worn, f)
 		case tier >= 0:
-			tiers[tier] = append(tiers[tier], f)
+			h.tiers[tier] = append(h.tiers[tier], f)
 		}
 	}
-	groups := o.group(worn, 1, "deleted rows")
-	for tier, small := range slices.Backward(tiers) {
-		groups = append(groups, o.group(small, o.MinInputs, fmt.Sprintf("small files, tier %d", tier))...)
+	var groups []Group
+	collect := func(why string, least int, of func(*home) []File) {
+		var merges []Group
+		for _, key := range slices.Sorted(maps.Keys(homes)) {
+			merges = append(merges, o.group(of(homes[key]), least, why)...)
+		}
+		groups = append(groups, o.join(merges)...)
+	}
+	collect("deleted rows", 1, func(h *home) []File { return h.worn })
+	for tier := o.Tiers() - 1; tier >= 0; tier-- {
+		collect(fmt.Sprintf("small files, tier %d", tier), o.MinInputs, func(h *home) []File { return h.tiers[tier] })
 	}
 	var p Plan
 	for _, g := range groups {
@@ -179,15 +208,15 @@ func (o *Options) group(files []File, least int, why string) []Group {
 	})
 	var groups []Group
 	var g Group
-	memory := int64(0)
+	memory, rows := int64(0), int64(0)
 	closeGroup := func(least int) {
 		if len(g.Files) >= least {
 			groups = append(groups, g)
 		}
-		g, memory = Group{}, 0
+		g, memory, rows = Group{}, 0, 0
 	}
 	for _, f := range files {
-		if len(g.Files) > 0 && (len(g.Files) == o.MaxInputs || g.Bytes+f.Bytes > o.MaxGroupBytes || memory+readMemory(f.Bytes) > o.MaxMergeMemory) {
+		if len(g.Files) > 0 && (len(g.Files) == o.MaxInputs || g.Bytes+f.Bytes > o.MaxGroupBytes || memory+readMemory(f.Bytes) > o.MaxMergeMemory || f.Outdated && rows+f.Rows > maxDividedRows) {
 			closeGroup(min(least, 2))
 		}
 		g.Why = why
@@ -195,8 +224,32 @@ func (o *Options) group(files []File, least int, why string) []Group {
 		g.Bytes += f.Bytes
 		g.Live += f.live()
 		memory += readMemory(f.Bytes)
+		rows += f.Rows
 	}
 	closeGroup(least)
+	return groups
+}
+
+const (
+	// maxDividedRows bounds the rows that one merge divides among partitions: where each went takes 4 bytes (remap.go).
+	maxDividedRows = 16 << 20
+	// maxGroupFiles bounds what a commit that rewrites many partitions has to say.
+	maxGroupFiles = 1000
+)
+
+// join puts merges of different partitions together, so that a table of many partitions takes few commits.
+func (o *Options) join(merges []Group) (groups []Group) {
+	for i, m := range merges {
+		if last := len(groups) - 1; last >= 0 && merges[i-1].Files[0].home() != m.Files[0].home() &&
+			groups[last].Bytes+m.Bytes <= o.MaxGroupBytes && len(groups[last].Files)+len(m.Files) <= maxGroupFiles {
+			g := &groups[last]
+			g.Files = append(g.Files, m.Files...)
+			g.Bytes += m.Bytes
+			g.Live += m.Live
+			continue
+		}
+		groups = append(groups, m)
+	}
 	return groups
 }
 

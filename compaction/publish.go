@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/tidemark/tidemark/lake"
@@ -43,7 +44,10 @@ func (v *View) Files() []File {
 		if f.Deleted != nil {
 			deleted = int64(f.Deleted.GetCardinality())
 		}
-		files = append(files, File{Path: f.Path, Rows: f.Rows, Deleted: deleted, Bytes: f.Size, DeleteFiles: f.DeleteFiles, Low: f.Low, High: f.High})
+		files = append(files, File{
+			Path: f.Path, Rows: f.Rows, Deleted: deleted, Bytes: f.Size, DeleteFiles: f.DeleteFiles, Low: f.Low, High: f.High,
+			Partition: f.Partition().Key(), Outdated: v.table.Outdated(f.Partition()),
+		})
 	}
 	return files
 }
@@ -66,23 +70,32 @@ type Rewrite struct {
 	unknown bool  // a commit was tried whose outcome is unknown
 }
 
+// minHeld is the least memory in bytes for rows that are to be divided among partitions.
+const minHeld = 8 << 20
+
 // Prepare rewrites a group of the view's plan. It takes long; nothing of it is visible to readers. The result is to be
 // given to Publish or Discard. An error leaves no files behind, except those that the store would not delete.
 func (v *View) Prepare(ctx context.Context, g Group, o Options) (*Rewrite, error) {
 	o.EnsureDefaults()
 	started := time.Now()
 	r := &Rewrite{Group: g, view: v.table, base: v.table.SnapshotID()}
-	for _, f := range g.Files {
+	var sets [][]*lake.FileInfo
+	last := ""
+	for i, f := range g.Files {
 		info := v.files[f.Path]
 		if info == nil {
 			return nil, fmt.Errorf("%s: %s is not in this view of the table", v.table.ID(), f.Path)
 		}
-		r.inputs = append(r.inputs, info)
+		if home := f.home(); i == 0 || home != last {
+			sets, last = append(sets, nil), home
+		}
+		sets[len(sets)-1] = append(sets[len(sets)-1], info)
 	}
 	var err error
-	if r.out, err = rewrite(ctx, v.table, r.inputs, o.TargetFileSize); err != nil {
-		return nil, fmt.Errorf("%s: rewrite %d files (%s): %w", v.table.ID(), len(r.inputs), g.Why, err)
+	if r.out, err = rewrite(ctx, v.table, sets, o.TargetFileSize, max(o.MaxMergeMemory/4, minHeld)); err != nil {
+		return nil, fmt.Errorf("%s: rewrite %d files (%s): %w", v.table.ID(), len(g.Files), g.Why, err)
 	}
+	r.inputs = slices.Concat(sets...)
 	r.Bytes, r.Files, r.Dropped, r.Took = r.out.bytes, len(r.out.outputs), r.out.dropped, time.Since(started)
 	return r, nil
 }

@@ -3,6 +3,7 @@ package compaction
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/RoaringBitmap/roaring/v2"
 
@@ -12,7 +13,8 @@ import (
 // moves says where the live rows of every input of a rewrite went. Since inputs and outputs are sorted, the rows of one
 // input stand in the output in their old order: so the set of ordinals they have there is all there is to keep, and a
 // bitmap holds it in 2 bytes a row at most, and next to nothing where runs of rows stayed together. An input of another
-// program that was not sorted has 4 bytes a row. The outputs count as one file here, divided at starts.
+// program that was not sorted, and one whose rows were divided among partitions, has 4 bytes a row. The outputs count as one
+// file here, divided at starts.
 type moves struct {
 	inputs map[string]*moved // by path
 	starts []uint32          // ordinal of the first row of each output; the last element is the number of rows
@@ -23,7 +25,7 @@ type moved struct {
 	dead *roaring.Bitmap // positions that were deleted when the rewrite began; nil for none
 	to   *roaring.Bitmap // ordinals of the others, in order
 
-	places []uint32 // of an input that was not sorted: the ordinal of each position, gone for those that were deleted; else nil
+	places []uint32 // of an input that was not sorted, or whose rows were divided: the ordinal of each position, gone for those that were deleted; else nil
 }
 
 // errNotMoved says that a position has no row in the outputs.
@@ -75,19 +77,44 @@ func (m *moved) positions(live *roaring.Bitmap) (*roaring.Bitmap, error) {
 	return out, nil
 }
 
+// divide notes the ordinals of the live rows in their order, which is not that of the outputs.
+func (m *moved) divide(ordinals []uint32) {
+	m.places = make([]uint32, m.rows)
+	for pos := range m.places {
+		if m.places[pos] = gone; m.dead == nil || !m.dead.Contains(uint32(pos)) {
+			m.places[pos], ordinals = ordinals[0], ordinals[1:]
+		}
+	}
+}
+
 // split divides ordinals among the outputs: positions per output.
 func (m *moves) split(ordinals *roaring.Bitmap, into []*roaring.Bitmap) {
 	output := 0
 	for it := ordinals.Iterator(); it.HasNext(); {
 		n := it.Next()
-		for n >= m.starts[output+1] {
-			output++
-		}
+		output = m.output(n, output)
 		if into[output] == nil {
 			into[output] = roaring.New()
 		}
 		into[output].Add(n - m.starts[output])
 	}
+}
+
+// output is the output that has an ordinal, looked for near another one first.
+func (m *moves) output(n uint32, near int) int {
+	if n >= m.starts[near] {
+		for range 4 {
+			if n < m.starts[near+1] {
+				return near
+			}
+			near++
+		}
+	}
+	i, found := slices.BinarySearch(m.starts, n)
+	if !found {
+		i--
+	}
+	return i
 }
 
 // late maps deletes that came after the rewrite began, by input path, to positions per output.
@@ -135,12 +162,7 @@ func (r *Remap) Apply(x *merge.Index) error {
 			lost++
 			return p
 		}
-		for n < r.moves.starts[output] {
-			output--
-		}
-		for n >= r.moves.starts[output+1] {
-			output++
-		}
+		output = r.moves.output(n, output)
 		return merge.Place{File: r.output[output], Pos: n - r.moves.starts[output]}
 	})
 	if lost > 0 {

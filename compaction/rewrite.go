@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/tidemark/tidemark/lake"
 )
@@ -17,50 +18,55 @@ type rewritten struct {
 	dropped int64 // deleted rows that are not in the outputs
 }
 
-// merger merges sorted inputs into outputs.
+// merger merges sorted inputs into outputs, those of each partition by themselves.
 type merger struct {
 	ctx    context.Context
 	t      *lake.Table
+	target int64     // bytes of an output
 	heap   []*cursor // the least current key first
 	rank   map[*cursor]int
-	shares []int64 // rows of each output
-	brief  bool    // the output is small and will be merged again
+	brief  bool // the output is small and will be merged again
 	memory *lake.Recycler
 	gather gatherer
 
+	in      lake.Partition // of the rows being merged, unless they are divided
+	shares  []int64        // rows of each output to come
 	w       *lake.FileWriter
-	room    int64  // rows that the current output still takes
-	ordinal uint32 // of the next row, over all outputs
+	room    int64    // rows that the current output still takes
+	divided *divider // rows go to several partitions; nil: they do not
+	ordinal uint32   // of the next row, over all outputs
 	out     *rewritten
 }
 
 // An output smaller than this share of the target is merged again before long, and the table has few of its like. As in the
-// LSM trees of databases, a fast codec is worth more there than a small file: zstd takes half of a rewrite's time.
+// LSM trees of databases, a fast codec is worth more there than a small file: zstd takes half of a rewrite's time. In a
+// partitioned table a small file may be all that its partition will ever have.
 const briefShare = 8
 
 // recycled is how many bytes of freed memory a rewrite keeps for itself.
 const recycled = 64 << 20
 
-// rewrite merges the live rows of the given data files into new ones of about the target size, in bytes. Files that
-// another program wrote in no order are sorted first. Equal keys of different inputs, which a sound table does not have,
-// are kept all, as readers of the inputs see them. When it fails it leaves no file behind, as far as they can be deleted.
-// t is used by this goroutine alone meanwhile.
-func rewrite(ctx context.Context, t *lake.Table, inputs []*lake.FileInfo, target int64) (*rewritten, error) {
-	return rewriteIn(ctx, t, inputs, target, sortMemory)
+// rewrite merges the live rows of the given data files, each set of them by itself, into new ones of about the target size
+// in bytes. A set is of one partition, or of files of other partition specs than the table's: their rows are divided among
+// its partitions, holding up to hold bytes of them at once. Files that another program wrote in no order are sorted first.
+// Equal keys of different inputs, which a sound table does not have, are kept all, as readers of the inputs see them. When it
+// fails it leaves no file behind, as far as they can be deleted. t is used by this goroutine alone meanwhile.
+func rewrite(ctx context.Context, t *lake.Table, sets [][]*lake.FileInfo, target, hold int64) (*rewritten, error) {
+	return rewriteIn(ctx, t, sets, target, hold, sortMemory)
 }
 
 // rewriteIn is rewrite with so many bytes of rows sorted at a time.
-func rewriteIn(ctx context.Context, t *lake.Table, inputs []*lake.FileInfo, target, sortBytes int64) (*rewritten, error) {
-	out, err := mergeInputs(ctx, t, inputs, disorder{}, target)
+func rewriteIn(ctx context.Context, t *lake.Table, sets [][]*lake.FileInfo, target, hold, sortBytes int64) (*rewritten, error) {
+	out, err := mergeSets(ctx, t, sets, disorder{}, target, hold)
 	var of *UnsortedError
 	if !errors.As(err, &of) {
 		return out, err
 	}
-	files, err := unsorted(ctx, t, inputs)
+	files, err := unsorted(ctx, t, slices.Concat(sets...))
 	if err != nil {
 		return nil, err
 	}
-	return mergeInputs(ctx, t, inputs, disorder{files, sortBytes}, target)
+	return mergeSets(ctx, t, sets, disorder{files, sortBytes}, target, hold)
 }
 
 // disorder is what is known of inputs that are not sorted.
@@ -69,20 +75,11 @@ type disorder struct {
 	bytes int64           // of rows to sort at a time
 }
 
-// mergeInputs is rewrite, with the unsorted inputs known; it fails with *UnsortedError when another one is not sorted.
-func mergeInputs(ctx context.Context, t *lake.Table, inputs []*lake.FileInfo, d disorder, target int64) (_ *rewritten, err error) {
-	m := &merger{ctx: ctx, t: t, memory: lake.NewRecycler(recycled), rank: map[*cursor]int{}, out: &rewritten{moves: &moves{inputs: map[string]*moved{}, starts: []uint32{0}}}}
+// mergeSets is rewrite, with the unsorted inputs known; it fails with *UnsortedError when another one is not sorted.
+func mergeSets(ctx context.Context, t *lake.Table, sets [][]*lake.FileInfo, d disorder, target, hold int64) (_ *rewritten, err error) {
+	m := &merger{ctx: ctx, t: t, target: target, memory: lake.NewRecycler(recycled), out: &rewritten{moves: &moves{inputs: map[string]*moved{}, starts: []uint32{0}}}}
 	m.gather.memory = m.memory
-	live, bytes := int64(0), int64(0)
-	var cursors []*cursor
-	sorted := map[*lake.FileInfo]*sortedRuns{}
 	defer func() {
-		for _, c := range cursors {
-			err = errors.Join(err, c.close())
-		}
-		for _, runs := range sorted {
-			err = errors.Join(err, runs.close())
-		}
 		m.gather.reset()
 		if err != nil {
 			if m.w != nil {
@@ -91,60 +88,100 @@ func mergeInputs(ctx context.Context, t *lake.Table, inputs []*lake.FileInfo, d 
 			err = errors.Join(err, t.Discard(context.WithoutCancel(ctx), m.out.outputs))
 		}
 	}()
+	rows := int64(0)
+	for _, f := range slices.Concat(sets...) {
+		rows += f.Rows
+	}
+	if rows > math.MaxUint32-1 {
+		return nil, fmt.Errorf("%d rows are too many for one rewrite", rows)
+	}
+	for _, inputs := range sets {
+		m.in, m.divided = inputs[0].Partition(), nil
+		if t.Outdated(m.in) {
+			if m.divided, err = newDivider(t, m, hold); err != nil {
+				return nil, err
+			}
+		}
+		if err := m.set(inputs, d); err != nil {
+			return nil, err
+		}
+	}
+	return m.out, nil
+}
+
+// set merges inputs.
+func (m *merger) set(inputs []*lake.FileInfo, d disorder) (err error) {
+	live, bytes := int64(0), int64(0)
+	var cursors []*cursor
+	sorted := map[*lake.FileInfo]*sortedRuns{}
+	m.heap, m.rank = m.heap[:0], map[*cursor]int{}
+	defer func() {
+		for _, c := range cursors {
+			err = errors.Join(err, c.close())
+		}
+		for _, runs := range sorted {
+			err = errors.Join(err, runs.close())
+		}
+		if m.divided != nil {
+			m.divided.release()
+		}
+	}()
 	for _, f := range inputs {
 		if !d.files[f.Path] {
 			continue
 		}
-		runs, err := sortRuns(ctx, t, f, d.bytes, m.memory)
+		runs, err := sortRuns(m.ctx, m.t, f, d.bytes, m.memory)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		sorted[f] = runs
 	}
 	for _, f := range inputs {
-		rows := f.Rows
-		if f.Deleted != nil {
-			rows -= int64(f.Deleted.GetCardinality())
-		}
+		rows := f.Live()
 		m.out.dropped += f.Rows - rows
 		live += rows
 		bytes += int64(float64(f.Size) * float64(rows) / float64(f.Rows))
 		var of []*cursor
 		if runs := sorted[f]; runs != nil {
-			of, err = runs.cursors(t, f, m.memory)
+			of, err = runs.cursors(m.t, f, m.memory)
 		} else {
 			of, err = m.openSorted(f)
 		}
 		cursors = append(cursors, of...)
 		if err != nil {
-			return nil, err
+			return err
 		}
 	}
 	for i, c := range cursors {
 		m.rank[c] = i
 		more, err := c.next()
 		if err != nil {
-			return nil, err
+			return err
 		}
 		if more {
 			m.heap = append(m.heap, c)
 		}
 	}
-	if live > math.MaxUint32-1 {
-		return nil, fmt.Errorf("%d rows are too many for one rewrite", live)
-	}
-	m.shares = shares(live, bytes, target)
-	m.brief = bytes < target/briefShare
+	m.shares = shares(live, bytes, m.target)
+	m.brief = bytes < m.target/briefShare && !m.t.Partitioned()
 	if err := m.merge(cursors); err != nil {
-		return nil, err
+		return err
+	}
+	if m.divided != nil {
+		if err := m.divided.write(); err != nil {
+			return err
+		}
 	}
 	for _, c := range cursors {
 		c.to.RunOptimize()
+		if in := m.out.moves.inputs[c.file.Path]; m.divided != nil && in != nil {
+			in.divide(c.places)
+		}
 	}
 	for f, runs := range sorted {
 		m.out.moves.inputs[f.Path] = runs.moved(f)
 	}
-	return m.out, nil
+	return nil
 }
 
 // openSorted opens an input whose rows are sorted, and notes that its rows are moved.
@@ -237,13 +274,26 @@ func (m *merger) down(i int) {
 // emit adds the rows of c from its current one up to end to the output, and moves it there.
 func (m *merger) emit(c *cursor, end int, cursors []*cursor) error {
 	for c.at < end {
-		if m.w == nil {
+		if m.w == nil && m.divided == nil {
 			if err := m.open(); err != nil {
 				return err
 			}
 		}
-		n := min(end-c.at, batchRows-m.gather.rows, int(min(m.room-int64(m.gather.rows), math.MaxInt32)))
+		n := min(end-c.at, batchRows-m.gather.rows)
+		if m.divided == nil {
+			n = int(min(int64(n), m.room-int64(m.gather.rows)))
+		}
 		m.gather.add(c.batch, c.at, c.at+n)
+		if m.divided != nil {
+			m.divided.from(c, n)
+			c.at += n
+			if m.gather.rows == batchRows {
+				if err := m.flush(cursors); err != nil {
+					return err
+				}
+			}
+			continue
+		}
 		if n < 16 {
 			for i := range uint32(n) {
 				c.moved = append(c.moved, m.ordinal+i)
@@ -267,9 +317,12 @@ func (m *merger) open() error {
 		return err
 	}
 	var err error
-	m.room = m.shares[len(m.out.outputs)]
-	m.w, err = m.t.NewMovedWriter(m.ctx, lake.MovedFile{Rows: m.room, Brief: m.brief}, m.memory)
-	return err
+	m.room, m.shares = m.shares[0], m.shares[1:]
+	if m.w, err = m.t.NewMovedWriter(m.ctx, lake.MovedFile{Rows: m.room, Brief: m.brief}, m.memory); err != nil {
+		return err
+	}
+	m.w.In(m.in)
+	return nil
 }
 
 // flush writes the gathered rows, and ends the output when it is full.
@@ -289,6 +342,9 @@ func (m *merger) flush(cursors []*cursor) error {
 	if err != nil {
 		return err
 	}
+	if m.divided != nil {
+		return m.divided.add(rec)
+	}
 	err = m.w.Write(rec)
 	rec.Release()
 	if err != nil {
@@ -299,11 +355,15 @@ func (m *merger) flush(cursors []*cursor) error {
 	}
 	f, err := m.w.Close()
 	m.w = nil
-	if err != nil {
-		return err
+	if err == nil {
+		m.out.add(f)
 	}
-	m.out.outputs = append(m.out.outputs, f)
-	m.out.bytes += f.Size
-	m.out.moves.starts = append(m.out.moves.starts, m.ordinal)
-	return nil
+	return err
+}
+
+// add notes an output, of the rows that follow those of the outputs before.
+func (r *rewritten) add(f *lake.NewFile) {
+	r.outputs = append(r.outputs, f)
+	r.bytes += f.Size
+	r.moves.starts = append(r.moves.starts, r.moves.starts[len(r.moves.starts)-1]+uint32(f.Rows))
 }

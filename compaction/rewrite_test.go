@@ -30,7 +30,7 @@ func TestRewriteAgainstInputs(t *testing.T) {
 					for i := range infos {
 						inputs = append(inputs, &infos[i])
 					}
-					got, err := rewrite(t.Context(), b.table, inputs, 40<<10)
+					got, err := rewrite(t.Context(), b.table, [][]*lake.FileInfo{inputs}, 40<<10, minHeld)
 					if err != nil {
 						t.Fatal(err)
 					}

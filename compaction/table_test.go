@@ -253,11 +253,9 @@ func (b *bench) stage(put, del []int) (add []*lake.NewFile, deletes map[uint32]*
 		drop(n)
 	}
 	if order := b.sorted(numbers); len(order) > 0 {
-		f, err := b.write(order)
-		if err != nil {
+		if add, err = b.write(order); err != nil {
 			return nil, nil, err
 		}
-		add = append(add, f)
 	}
 	return add, deletes, nil
 }
@@ -268,29 +266,65 @@ func (b *bench) scatter(put []int) error {
 	b.version++
 	var add []*lake.NewFile
 	for _, n := range put {
-		f, err := b.write([]int{n})
+		files, err := b.write([]int{n})
 		if err != nil {
 			return err
 		}
-		add = append(add, f)
+		add = append(add, files...)
 	}
 	return b.commit(add, nil)
 }
 
-// write makes a data file with the given rows, and index and model as after its commit.
-func (b *bench) write(order []int) (*lake.NewFile, error) {
+// write makes a data file with the given rows, or one for each of their partitions, and index and model as after its commit.
+func (b *bench) write(order []int) (files []*lake.NewFile, err error) {
+	b.t.Helper()
+	rec := b.records(order)
+	defer rec.Release()
+	p, err := b.table.Partitioner()
+	if err != nil {
+		return nil, err
+	}
+	if p == nil {
+		f, err := b.file(order, b.table.Unpartitioned())
+		return []*lake.NewFile{f}, err
+	}
+	parts, err := p.Split(rec)
+	if err != nil {
+		return nil, err
+	}
+	divided := make([][]int, p.Partitions())
+	for row, part := range parts {
+		divided[part] = append(divided[part], order[row])
+	}
+	for part, own := range divided {
+		f, err := b.file(own, p.Partition(int32(part)))
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, f)
+	}
+	return files, nil
+}
+
+func (b *bench) records(order []int) arrow.RecordBatch {
 	b.t.Helper()
 	rb := array.NewRecordBuilder(memory.DefaultAllocator, b.schema())
 	defer rb.Release()
 	for _, n := range order {
 		b.append(rb, n, b.version)
 	}
-	rec := rb.NewRecordBatch()
+	return rb.NewRecordBatch()
+}
+
+func (b *bench) file(order []int, in lake.Partition) (*lake.NewFile, error) {
+	b.t.Helper()
+	rec := b.records(order)
 	defer rec.Release()
 	w, err := b.table.NewFileWriter(b.t.Context())
 	if err != nil {
 		return nil, err
 	}
+	w.In(in)
 	if err := w.Write(rec); err != nil {
 		return nil, err
 	}

@@ -34,8 +34,8 @@ type sortedRuns struct {
 
 // sortedRun is one of them: rows that stood next to each other in the data file, by key.
 type sortedRun struct {
-	from []uint32        // position in the data file of each row
-	to   *roaring.Bitmap // ordinals in the output, of each row in turn: as its cursor has them
+	from []uint32 // position in the data file of each row
+	in   *cursor  // has the ordinals in the output, of each row in turn
 	rows *io.SectionReader
 }
 
@@ -126,7 +126,7 @@ func (s *sortedRuns) cursors(t *lake.Table, f *lake.FileInfo, mem memory.Allocat
 			return nil, fmt.Errorf("read sorted rows back: %w", err)
 		}
 		c := &cursor{file: f, keys: k, to: roaring.New(), rows: &runReader{r}}
-		run.to = c.to
+		run.in = c
 		list = append(list, c)
 	}
 	return list, nil
@@ -139,11 +139,14 @@ func (s *sortedRuns) moved(f *lake.FileInfo) *moved {
 		m.places[i] = gone
 	}
 	for _, run := range s.runs {
+		for n, ordinal := range run.in.places { // rows that were divided
+			m.places[run.from[n]] = ordinal
+		}
 		n := 0
-		for it := run.to.Iterator(); it.HasNext(); n++ {
+		for it := run.in.to.Iterator(); it.HasNext(); n++ {
 			m.places[run.from[n]] = it.Next()
 		}
-		m.to.Or(run.to)
+		m.to.Or(run.in.to)
 	}
 	return m
 }

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/apache/arrow-go/v18/arrow"
-	"github.com/apache/arrow-go/v18/arrow/memory"
 	"github.com/google/uuid"
 	"golang.org/x/sync/errgroup"
 
@@ -124,31 +123,26 @@ func flush(ctx context.Context, j job, observe func(Event)) error {
 
 func (s *sink) pending() bool { return len(s.files) > 0 || s.changes.Total() > 0 }
 
-// write puts the surviving rows of a segment into a data file that no snapshot knows yet, and resolves the segment.
+// write puts the surviving rows of a segment into data files that no snapshot knows yet, and resolves the segment.
 func (s *sink) write(ctx context.Context, segment *merge.Segment, rows arrow.RecordBatch) error {
-	var file uint32
-	if segment.Live() > 0 {
-		w, err := s.table.NewFileWriter(ctx)
-		if err != nil {
-			return fmt.Errorf("%s: %w", s.name, err)
-		}
-		order := segment.Order(make([]int32, 0, segment.Live()))
-		if err := merge.Gather(memory.DefaultAllocator, rows, order, gatherRows, w.Write); err != nil {
-			return errors.Join(fmt.Errorf("%s: write a data file: %w", s.name, err), w.Abort())
-		}
-		f, err := w.Close()
-		if err != nil {
-			return fmt.Errorf("%s: write a data file: %w", s.name, err)
-		}
-		s.files = append(s.files, f)
-		file = f.ID
+	changes, live := segment.Changes, segment.Live()
+	parts, err := writeRows(ctx, s.table, segment, rows)
+	if err != nil {
+		return fmt.Errorf("%s: write a data file: %w", s.name, err)
 	}
 	if s.delta == nil {
 		s.delta = merge.NewDelta()
 	}
-	s.delta.Resolve(segment, s.index, file)
-	s.changes.Add(segment.Changes)
-	s.rows += segment.Live()
+	for _, p := range parts {
+		file := uint32(0)
+		if p.file != nil {
+			s.files = append(s.files, p.file)
+			file = p.file.ID
+		}
+		s.delta.Resolve(p.segment, s.index, file)
+	}
+	s.changes.Add(changes)
+	s.rows += live
 	return nil
 }
 

@@ -16,6 +16,8 @@
 // flush.go     a followed table as the flusher sees it: lake table, index, commits
 // load.go      tables loaded beside it, in load_*.go
 // compact.go   rewriting data files beside it, and publishing between two commits
+// partition.go how tables are partitioned
+// write.go     data files of a batch, one for each partition
 // engine.go    having an engine rewrite those of large tables
 // cascade.go   tables that foreign keys change behind the binary log
 // observe.go   what an observer is told
@@ -55,6 +57,7 @@ type Options struct {
 	QuietLoads     bool          // the Observer shows how far loads are: leave it out of the log
 	Memory         int64         // bytes the batches and the files being written may hold; default 1 GiB
 	FormatVersion  int           // of new tables: 3 (default) or 2
+	Partitions     Partitions    // how tables are partitioned
 	OnPurged       Policy        // when no server has any more what tables lack; default GiveUp
 	OnDiverged     Policy        // when tables have what no server has any more; default GiveUp
 	Strict         bool          // stop at the first sign that lake and source differ

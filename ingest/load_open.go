@@ -183,6 +183,9 @@ func (s *session) openOne(ctx context.Context, conn *snapshot.Conn, name string,
 	if _, err := lake.SchemaFromArrow(described.Plan.Schema, described.Plan.Key); err != nil {
 		return nil, err
 	}
+	if err := s.Partitions.check(name, described.Plan); err != nil {
+		return nil, err
+	}
 	if s.pinned != nil && described.Plan.Keyless() {
 		return nil, errors.New("it has no key, and the source no GTIDs: nothing tells which rows were read before a change and which after; add a key, enable GTIDs, or leave the table out (--tables)")
 	}
@@ -234,7 +237,7 @@ func (s *session) openLake(ctx context.Context, t *loading, id catalog.Identifie
 	lt, err := lake.OpenLoad(ctx, s.Lake, id)
 	if errors.Is(err, fs.ErrNotExist) {
 		plan := t.source.Plan
-		lt, err = lake.Create(ctx, s.Lake, id, plan.Schema, plan.Key, lake.CreateOptions{FormatVersion: s.FormatVersion, Record: record, Loading: true})
+		lt, err = lake.Create(ctx, s.Lake, id, plan.Schema, plan.Key, lake.CreateOptions{FormatVersion: s.FormatVersion, Record: record, Loading: true, Partition: s.Partitions.fieldsOf(id.DB, id.Table)})
 		if errors.Is(err, fs.ErrExist) {
 			return fail(fmt.Errorf("%w: another writer created it just now", errAgain))
 		}
@@ -252,6 +255,9 @@ func (s *session) openLake(ctx context.Context, t *loading, id catalog.Identifie
 		return fail(fmt.Errorf("open: %w", err))
 	}
 	if err := s.takeOver(ctx, t.name, lt); err != nil {
+		return fail(err)
+	}
+	if err := s.partition(ctx, t.name, lt); err != nil {
 		return fail(err)
 	}
 	t.table = lt

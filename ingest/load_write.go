@@ -18,9 +18,10 @@ import (
 //
 // The server sends rows in its own order of the key. As long as that is the lake's too, as for numbers and dates, they go
 // into the file as they come. The order of a collation, or of a descending key, is another: then rows are held until there
-// are many, and sorted here.
+// are many, and sorted here. So they are in a partitioned table, for each partition has its own files.
 type rangeWriter struct {
 	table    *lake.Table // a fork
+	divided  bool        // it is partitioned
 	codec    *merge.KeyCodec
 	unsorted *atomic.Bool // of the whole table: the server's order is not the lake's
 	hold     int64        // bytes of rows to be sorted at once
@@ -40,10 +41,10 @@ const loadFileBytes = 128 << 20
 
 // add takes the next rows, and what is left of rec's memory when the caller releases it.
 func (w *rangeWriter) add(ctx context.Context, rec arrow.RecordBatch) error {
-	if w.table.Keyless() {
+	if w.table.Keyless() && !w.divided {
 		return w.write(ctx, rec)
 	}
-	if !w.unsorted.Load() {
+	if !w.divided && !w.unsorted.Load() {
 		sorted, err := w.follows(rec)
 		if err != nil {
 			return err
@@ -118,7 +119,7 @@ func (w *rangeWriter) next() error {
 	return err
 }
 
-// flush sorts the held rows and makes a file of them.
+// flush sorts the held rows and makes a file of them, or one for each partition.
 func (w *rangeWriter) flush(ctx context.Context) error {
 	if err := w.next(); err != nil || len(w.held) == 0 {
 		return err
@@ -133,12 +134,11 @@ func (w *rangeWriter) flush(ctx context.Context) error {
 	if err := w.keys(all, func(row int, k merge.Key, raw []byte) { batch.Insert(k, raw, row) }); err != nil {
 		return err
 	}
-	segment := batch.Cut()
-	order := segment.Order(make([]int32, 0, segment.Live()))
-	if err := merge.Gather(memory.DefaultAllocator, all, order, gatherRows, func(rec arrow.RecordBatch) error { return w.write(ctx, rec) }); err != nil {
-		return err
+	parts, err := writeRows(ctx, w.table, batch.Cut(), all)
+	for _, p := range parts {
+		w.files = append(w.files, p.file)
 	}
-	return w.next()
+	return err
 }
 
 // sizeOf is the memory of a batch.

@@ -207,6 +207,9 @@ func (p *pipeline) openTable(ctx context.Context, id catalog.Identifier) (*table
 	if err := p.takeOver(ctx, name, lt); err != nil {
 		return nil, err
 	}
+	if err := p.partition(ctx, name, lt); err != nil {
+		return nil, err
+	}
 	s, err := p.newSink(ctx, name, lt)
 	if err != nil {
 		return nil, err
@@ -245,6 +248,9 @@ func (p *pipeline) begin(ctx context.Context, l *loop) error {
 	}
 	l.target = *p.target
 	if l.names, err = source.Tables(ctx, p.Source, servers, p.Tables); err != nil {
+		return err
+	}
+	if err := l.checkPartitions(ctx, servers); err != nil {
 		return err
 	}
 	begins := slices.ContainsFunc(l.names, func(n source.TableName) bool { return l.tables[n.DB+"."+n.Table] == nil })

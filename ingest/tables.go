@@ -64,6 +64,9 @@ func (l *loop) prepare(ctx context.Context, t *table, plan *decode.Plan) error {
 		if _, err := lake.SchemaFromArrow(plan.Schema, plan.Key); err != nil {
 			return err
 		}
+		if err := l.Partitions.check(t.name, plan); err != nil {
+			return err
+		}
 		ctx, cancel := context.WithTimeout(ctx, l.StoreTimeout)
 		defer cancel()
 		lt, err := l.create(ctx, t, plan)
@@ -152,7 +155,7 @@ func (l *loop) create(ctx context.Context, t *table, plan *decode.Plan) (*lake.T
 	}
 	db, name := splitName(t.name)
 	id := catalog.Identifier{DB: db, Table: name}
-	lt, err := lake.Create(ctx, l.Lake, id, plan.Schema, plan.Key, lake.CreateOptions{FormatVersion: l.FormatVersion, Record: record})
+	lt, err := lake.Create(ctx, l.Lake, id, plan.Schema, plan.Key, lake.CreateOptions{FormatVersion: l.FormatVersion, Record: record, Partition: l.Partitions.fieldsOf(db, name)})
 	if errors.Is(err, fs.ErrExist) {
 		if ours, err := l.Lake.Fills(ctx, id); err == nil && !ours {
 			return nil, notOurs(t.name)

@@ -112,7 +112,7 @@ func LoadRequested(ctx context.Context, l *Lake, id catalog.Identifier) (bool, e
 // Fork returns a table through which another goroutine may write data files of this one, and do nothing else. The owner
 // gives them to Take before it commits them.
 func (t *Table) Fork() *Table {
-	return &Table{lake: t.lake, id: t.id, format: t.format, uuid: t.uuid, icebergSc: t.icebergSc, schema: t.schema, key: t.key, spec: t.spec}
+	return &Table{lake: t.lake, id: t.id, format: t.format, uuid: t.uuid, icebergSc: t.icebergSc, schema: t.schema, key: t.key, spec: t.spec, specs: t.specs}
 }
 
 // Take makes data files that were written through a Fork the table's own to commit.

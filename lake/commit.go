@@ -161,7 +161,7 @@ func (t *Table) Commit(ctx context.Context, c Commit) error {
 			add = append(add, f)
 		}
 	}
-	deletion, err := t.writeDeletes(ctx, bitmaps, gone)
+	deletion, err := t.writeDeletes(ctx, bitmaps, gone, add)
 	if err != nil {
 		return fmt.Errorf("%s: %w", t.id, err)
 	}
@@ -244,7 +244,7 @@ func (t *Table) publish(ctx context.Context, r checkpoint.Record, ch *change) er
 		}
 		// Properties or schema were changed, or another branch: build on that.
 		t.version, t.doc, t.sequence, t.nextRowID, t.updated = fresh.version, fresh.doc, fresh.sequence, fresh.nextRowID, fresh.updated
-		t.main = fresh.main
+		t.main, t.spec, t.specs = fresh.main, fresh.spec, fresh.specs
 	}
 	return fmt.Errorf("%s: the commit failed %d times, the last time: %w", t.id, attempts, last)
 }
@@ -497,7 +497,7 @@ func (t *Table) adopt(ctx context.Context, version *catalog.Version, s *staged, 
 			delete(t.byID, f.ID)
 		}
 		for _, n := range ch.add {
-			f := &DataFile{ID: n.ID, Path: n.Path, Rows: n.Rows, Size: n.Size}
+			f := &DataFile{ID: n.ID, Path: n.Path, Rows: n.Rows, Size: n.Size, partition: n.partition}
 			t.files[f.Path], t.byID[f.ID] = f, f
 		}
 		for path, b := range ch.bitmaps {

@@ -5,10 +5,12 @@ import (
 	"cmp"
 	"context"
 	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 
 	"github.com/RoaringBitmap/roaring/v2"
 	"github.com/apache/arrow-go/v18/arrow"
@@ -19,6 +21,7 @@ import (
 	"github.com/apache/arrow-go/v18/parquet/file"
 	"github.com/apache/arrow-go/v18/parquet/pqarrow"
 	"github.com/apache/iceberg-go"
+	"github.com/apache/iceberg-go/puffin"
 	"github.com/apache/iceberg-go/table/dv"
 	"github.com/google/uuid"
 	"golang.org/x/sync/errgroup"
@@ -178,8 +181,9 @@ type deletion struct {
 }
 
 // writeDeletes writes the full deletions of the touched data files, and says which delete files they supersede.
-// bitmaps has, per data file path, every deleted position; gone the data files that leave the table altogether.
-func (t *Table) writeDeletes(ctx context.Context, bitmaps map[string]*roaring.Bitmap, gone []*DataFile) (*deletion, error) {
+// bitmaps has, per data file path, every deleted position; gone the data files that leave the table altogether; fresh those
+// that come. A delete file is of the partition of the data files that it covers: readers look for it there.
+func (t *Table) writeDeletes(ctx context.Context, bitmaps map[string]*roaring.Bitmap, gone []*DataFile, fresh []*NewFile) (*deletion, error) {
 	d := &deletion{removed: map[*entry]bool{}, wide: maps.Clone(t.wide)}
 	for _, f := range gone {
 		for _, e := range f.deletes {
@@ -193,6 +197,15 @@ func (t *Table) writeDeletes(ctx context.Context, bitmaps map[string]*roaring.Bi
 			}
 		}
 	}
+	home := map[string]Partition{}
+	for _, f := range fresh {
+		home[f.Path] = f.partition
+	}
+	for p := range bitmaps {
+		if f := t.files[p]; f != nil {
+			home[p] = f.partition
+		}
+	}
 	paths := slices.Sorted(maps.Keys(bitmaps))
 	var err error
 	switch {
@@ -201,7 +214,7 @@ func (t *Table) writeDeletes(ctx context.Context, bitmaps map[string]*roaring.Bi
 		for _, p := range paths {
 			supersede(p)
 		}
-		d.added, err = t.writeVectors(ctx, paths, bitmaps)
+		d.added, err = t.writeVectors(ctx, paths, bitmaps, home)
 	case len(paths) <= maxFileScoped:
 		d.added = make([]iceberg.DataFile, len(paths))
 		var g errgroup.Group
@@ -209,33 +222,60 @@ func (t *Table) writeDeletes(ctx context.Context, bitmaps map[string]*roaring.Bi
 		for i, p := range paths {
 			supersede(p)
 			g.Go(func() (err error) {
-				d.added[i], err = t.writePositions(ctx, []string{p}, bitmaps)
+				d.added[i], err = t.writePositions(ctx, []string{p}, bitmaps, home[p])
 				return err
 			})
 		}
 		err = g.Wait()
 	default:
+		touched := map[string]bool{} // partitions
+		for _, p := range home {
+			touched[p.key] = true
+		}
 		for _, m := range t.delete {
 			for _, e := range m.entries {
-				for _, p := range t.wide[e.file.FilePath()] {
+				covered := t.wide[e.file.FilePath()]
+				if covered == nil {
+					continue
+				}
+				of, err := t.partitionOf(e.file)
+				if err != nil {
+					return nil, err
+				}
+				if !touched[of.key] {
+					continue
+				}
+				for _, p := range covered {
 					if f := t.files[p]; f != nil && bitmaps[p] == nil && !slices.Contains(gone, f) {
-						bitmaps[p] = f.Deleted
+						bitmaps[p], home[p] = f.Deleted, f.partition
 					}
 				}
-				if t.wide[e.file.FilePath()] != nil {
-					d.removed[e] = true
-					delete(d.wide, e.file.FilePath())
-				}
+				d.removed[e] = true
+				delete(d.wide, e.file.FilePath())
 			}
 		}
-		paths = slices.Sorted(maps.Keys(bitmaps))
-		for _, p := range paths {
+		together := map[string][]string{} // paths by partition
+		for _, p := range slices.Sorted(maps.Keys(bitmaps)) {
 			supersede(p)
+			together[home[p].key] = append(together[home[p].key], p)
 		}
-		var df iceberg.DataFile
-		if df, err = t.writePositions(ctx, paths, bitmaps); err == nil {
-			d.added = []iceberg.DataFile{df}
-			d.wide[df.FilePath()] = paths
+		groups := slices.Collect(maps.Values(together))
+		d.added = make([]iceberg.DataFile, len(groups))
+		var g errgroup.Group
+		g.SetLimit(8)
+		for i, paths := range groups {
+			g.Go(func() (err error) {
+				d.added[i], err = t.writePositions(ctx, paths, bitmaps, home[paths[0]])
+				return err
+			})
+		}
+		if err = g.Wait(); err != nil {
+			break
+		}
+		for i, paths := range groups {
+			if len(paths) > 1 {
+				d.wide[d.added[i].FilePath()] = paths
+			}
 		}
 	}
 	if err != nil {
@@ -244,32 +284,72 @@ func (t *Table) writeDeletes(ctx context.Context, bitmaps map[string]*roaring.Bi
 	return d, nil
 }
 
-// writeVectors writes the deletion vectors of all paths into one Puffin file, smaller ones first.
+// writeVectors writes the deletion vectors of all paths into one Puffin file, smaller ones first, with gaps of a byte among
+// those of one size.
 //
-// The order is for DuckDB 1.5: when the bytes between a blob it reads and the next thing it has cached of the file (the
-// footer) are no more than the blob itself, it reads on to fill the gap, and then takes the beginning of what it read for
-// each of the blobs within: the rows of one data file were deleted by the vector of another. Where no blob is
-// followed by less than its own size, it never reads on.
-func (t *Table) writeVectors(ctx context.Context, paths []string, bitmaps map[string]*roaring.Bitmap) ([]iceberg.DataFile, error) {
-	w := dv.NewDVWriter(store.IcebergIO(ctx, t.lake.Store), func(int32) *iceberg.PartitionSpec { return &t.spec })
-	compact := map[string]*roaring.Bitmap{}
-	for _, p := range paths {
-		b := bitmaps[p].Clone()
-		b.RunOptimize()
-		compact[p] = b
+// The order is for DuckDB 1.5: when the bytes between a blob it reads and the next thing it has cached of the file (another
+// blob, the footer) are no more than the blob itself, it reads on to fill the gap, and then takes the beginning of what it
+// read for each of the blobs within: the rows of one data file were deleted by the vector of another. Where whatever stands
+// between a blob and the one after the next is more than the blob, it reads no further than to the next
+// (github.com/duckdb/duckdb-iceberg/pull/1182).
+func (t *Table) writeVectors(ctx context.Context, paths []string, bitmaps map[string]*roaring.Bitmap, home map[string]Partition) ([]iceberg.DataFile, error) {
+	type vector struct {
+		path string
+		rows int64
+		blob []byte
 	}
-	bySize := slices.SortedStableFunc(slices.Values(paths), func(a, b string) int {
-		return cmp.Compare(compact[a].GetSerializedSizeInBytes(), compact[b].GetSerializedSizeInBytes())
-	})
-	for _, p := range bySize {
-		wide, err := widen(compact[p])
+	var vectors []vector
+	for _, p := range paths {
+		wide, err := widen(bitmaps[p])
 		if err != nil {
 			return nil, err
 		}
-		w.Load(p, wide, int32(t.spec.ID()), nil)
+		blob, err := dv.SerializeDV(wide)
+		if err != nil {
+			return nil, err
+		}
+		vectors = append(vectors, vector{p, int64(bitmaps[p].GetCardinality()), blob})
 	}
-	return w.Flush(ctx, t.lake.Store.URI(t.name("data/"+newName()+".puffin")))
+	slices.SortStableFunc(vectors, func(a, b vector) int { return cmp.Compare(len(a.blob), len(b.blob)) })
+	body := []byte(puffinMagic)
+	footer := puffin.Footer{}
+	apart := false // a gap is before the vector
+	for i, v := range vectors {
+		footer.Blobs = append(footer.Blobs, puffin.BlobMetadata{
+			Type: puffin.BlobTypeDeletionVector, SnapshotID: -1, SequenceNumber: -1, Fields: []int32{}, Offset: int64(len(body)), Length: int64(len(v.blob)),
+			Properties: map[string]string{"referenced-data-file": v.path, "cardinality": strconv.FormatInt(v.rows, 10)},
+		})
+		body = append(body, v.blob...)
+		if apart = !apart && i > 0 && len(vectors[i-1].blob) == len(v.blob); apart {
+			body = append(body, 0)
+		}
+	}
+	payload, err := json.Marshal(footer)
+	if err != nil {
+		return nil, err
+	}
+	body = append(append(append(body, puffinMagic...), payload...), 0, 0, 0, 0, 0, 0, 0, 0) // its size and no flags
+	binary.LittleEndian.PutUint32(body[len(body)-8:], uint32(len(payload)))
+	body = append(body, puffinMagic...)
+	name := t.name("data/" + newName() + ".puffin")
+	uri := t.lake.Store.URI(name)
+	var files []iceberg.DataFile
+	for i, v := range vectors {
+		spec, ok := t.specs[home[v.path].spec]
+		if !ok {
+			return nil, fmt.Errorf("%s: the table has no partition spec %d any more", v.path, home[v.path].spec)
+		}
+		df, err := iceberg.NewDataFileBuilder(spec, iceberg.EntryContentPosDeletes, uri, iceberg.PuffinFile, home[v.path].values, nil, nil, v.rows, int64(len(body)))
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, df.ReferencedDataFile(v.path).ContentOffset(footer.Blobs[i].Offset).ContentSizeInBytes(footer.Blobs[i].Length).Build())
+	}
+	return files, t.lake.Store.Put(ctx, name, body)
 }
+
+// puffinMagic begins and ends a Puffin file and its footer (Puffin spec, "File structure").
+const puffinMagic = "PFA1"
 
 // positionSchema is that of position delete files (table spec, "Position Delete Files").
 func positionSchema() *arrow.Schema {
@@ -280,9 +360,13 @@ func positionSchema() *arrow.Schema {
 	}, nil)
 }
 
-// writePositions writes one position delete file over the given data files, sorted by path and position: Trino returns
-// deleted rows when it is not.
-func (t *Table) writePositions(ctx context.Context, paths []string, bitmaps map[string]*roaring.Bitmap) (_ iceberg.DataFile, err error) {
+// writePositions writes one position delete file over the given data files of one partition, sorted by path and position:
+// Trino returns deleted rows when it is not.
+func (t *Table) writePositions(ctx context.Context, paths []string, bitmaps map[string]*roaring.Bitmap, of Partition) (_ iceberg.DataFile, err error) {
+	spec, ok := t.specs[of.spec]
+	if !ok {
+		return nil, fmt.Errorf("%s: the table has no partition spec %d any more", paths[0], of.spec)
+	}
 	schema := positionSchema()
 	name := t.name("data/" + newName() + "-deletes.parquet")
 	object, err := t.lake.Store.Create(ctx, name)
@@ -331,7 +415,7 @@ func (t *Table) writePositions(ctx context.Context, paths []string, bitmaps map[
 	for _, p := range paths {
 		rows += int64(bitmaps[p].GetCardinality())
 	}
-	df, err := iceberg.NewDataFileBuilder(t.spec, iceberg.EntryContentPosDeletes, t.lake.Store.URI(name), iceberg.ParquetFile, nil, nil, nil, rows, out.n)
+	df, err := iceberg.NewDataFileBuilder(spec, iceberg.EntryContentPosDeletes, t.lake.Store.URI(name), iceberg.ParquetFile, of.values, nil, nil, rows, out.n)
 	if err != nil {
 		return nil, err
 	}

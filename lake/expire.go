@@ -103,6 +103,7 @@ func (t *Table) expire(ctx context.Context, o ExpireOptions) ([]expiredSnapshot,
 			return nil, fmt.Errorf("%s: %w", t.id, ErrSnapshotChanged)
 		}
 		t.version, t.doc, t.sequence, t.nextRowID, t.updated = fresh.version, fresh.doc, fresh.sequence, fresh.nextRowID, fresh.updated
+		t.spec, t.specs = fresh.spec, fresh.specs
 		t.record, t.hasRecord = fresh.record, fresh.hasRecord
 	}
 	return nil, fmt.Errorf("%s: expiring snapshots failed %d times, the last time: %w", t.id, attempts, last)

@@ -8,6 +8,8 @@
 // table.go     an open table: live files, loading and refreshing
 // schema.go    Arrow schema <-> Iceberg schema
 // document.go  table metadata as JSON that is extended, not rewritten
+// partition.go partition specs, and what they make of a data file
+// partitioner.go the partition of each row
 // writer.go    data files
 // deletes.go   deletion vectors (format 3), position deletes (format 2)
 // manifests.go manifests of a commit
@@ -102,6 +104,7 @@ type CreateOptions struct {
 	FormatVersion int               // 2 or 3
 	Record        checkpoint.Record // where the empty table stands
 	Loading       bool              // it is opened on LoadBranch
+	Partition     []PartitionField  // none: unpartitioned
 }
 
 // previousVersions is how many old metadata files a table keeps.
@@ -120,10 +123,14 @@ func keyOrder(sc *iceberg.Schema) (table.SortOrder, error) {
 	return table.NewSortOrder(1, fields)
 }
 
-// Create makes an empty table, or fails with fs.ErrExist.
+// Create makes an empty table, or fails with fs.ErrExist, or with *PartitionError when it cannot be partitioned as asked.
 func Create(ctx context.Context, l *Lake, id catalog.Identifier, schema *arrow.Schema, key []int, o CreateOptions) (*Table, error) {
 	o.Record.Version = checkpoint.Version
 	sc, err := SchemaFromArrow(schema, key)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", id, err)
+	}
+	spec, err := specFor(o.Partition, sc, 0, unpartitioned, nil)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", id, err)
 	}
@@ -131,7 +138,7 @@ func Create(ctx context.Context, l *Lake, id catalog.Identifier, schema *arrow.S
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", id, err)
 	}
-	meta, err := table.NewMetadata(sc, iceberg.UnpartitionedSpec, order, l.Store.URI(id.Path()), iceberg.Properties{
+	meta, err := table.NewMetadata(sc, &spec, order, l.Store.URI(id.Path()), iceberg.Properties{
 		"format-version":    strconv.Itoa(o.FormatVersion),
 		checkpoint.Key:      o.Record.Marshal(),
 		"write.delete.mode": "merge-on-read", "write.update.mode": "merge-on-read", "write.merge.mode": "merge-on-read",

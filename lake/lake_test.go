@@ -71,22 +71,7 @@ func open(t testing.TB, format int, wrap func(store.Store) store.Store) *bench {
 // write makes an uncommitted data file with the given ids.
 func (b *bench) write(ids []int64, v int64) *lake.NewFile {
 	b.t.Helper()
-	rb := array.NewRecordBuilder(memory.DefaultAllocator, schema())
-	defer rb.Release()
-	for _, n := range ids {
-		rb.Field(0).(*array.Int64Builder).Append(n)
-		rb.Field(1).(*array.Int64Builder).Append(v)
-		if n%3 == 0 {
-			rb.Field(2).AppendNull()
-			rb.Field(3).AppendNull()
-			continue
-		}
-		rb.Field(2).(*array.StringBuilder).Append(fmt.Sprint("text ", n))
-		if err := rb.Field(3).AppendValueFromString(fmt.Sprintf("%d.25", n)); err != nil {
-			b.t.Fatal(err)
-		}
-	}
-	rec := rb.NewRecordBatch()
+	rec := b.rows(ids, v)
 	defer rec.Release()
 	w, err := b.table.NewFileWriter(b.t.Context())
 	if err != nil {
@@ -228,8 +213,8 @@ func rowsOf(t testing.TB, tab *lake.Table) (rows []string) {
 	return rows
 }
 
-// scan reads the table as iceberg-go does.
-func scan(t testing.TB, l *lake.Lake) (rows []string) {
+// metadata is the table's newest metadata.
+func metadata(t testing.TB, l *lake.Lake) table.Metadata {
 	t.Helper()
 	v, err := l.Catalog.Load(t.Context(), id)
 	if err != nil {
@@ -239,6 +224,17 @@ func scan(t testing.TB, l *lake.Lake) (rows []string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return meta
+}
+
+// scan reads the table as iceberg-go does.
+func scan(t testing.TB, l *lake.Lake) (rows []string) {
+	t.Helper()
+	v, err := l.Catalog.Load(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	meta := metadata(t, l)
 	files := func(ctx context.Context) (icebergio.IO, error) { return store.IcebergIO(ctx, l.Store), nil }
 	tab := table.New(table.Identifier{id.DB, id.Table}, meta, v.URI, files, nil)
 	_, records, err := tab.Scan().ToArrowRecords(t.Context())

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/apache/iceberg-go"
 	"golang.org/x/sync/errgroup"
@@ -23,17 +25,23 @@ type written struct {
 }
 
 // rewrite returns the manifests of the next snapshot: those of old without the removed entries, plus the added files.
-// Manifests that lose entries are written anew, with the lost ones marked as deleted.
+// Manifests that lose entries are written anew, with the lost ones marked as deleted. A manifest has files of one
+// partition spec.
 func (t *Table) rewrite(ctx context.Context, snapshot int64, content iceberg.ManifestContent, old []*manifest, removed map[*entry]bool, added []iceberg.DataFile, limit int) ([]written, error) {
 	type plan struct {
+		spec       int32
 		keep, drop []*entry
 		add        []iceberg.DataFile
 		carry      *manifest
 	}
+	bySpec := map[int32][]iceberg.DataFile{}
+	for _, f := range added {
+		bySpec[f.SpecID()] = append(bySpec[f.SpecID()], f)
+	}
 	var plans []*plan
-	room := -1 // index of the plan that takes the added files
+	room := map[int32]*plan{} // what takes the added files
 	for _, m := range old {
-		p := &plan{carry: m}
+		p := &plan{carry: m, spec: m.file.PartitionSpecID()}
 		for _, e := range m.entries {
 			if removed[e] {
 				p.drop = append(p.drop, e)
@@ -44,19 +52,20 @@ func (t *Table) rewrite(ctx context.Context, snapshot int64, content iceberg.Man
 		if len(p.drop) > 0 {
 			p.carry = nil
 		}
-		if len(p.keep)+len(added) <= limit && m.file.PartitionSpecID() == int32(t.spec.ID()) {
-			if room < 0 || p.carry == nil && plans[room].carry != nil || len(p.keep) > len(plans[room].keep) && (p.carry == nil) == (plans[room].carry == nil) {
-				room = len(plans)
+		if len(p.keep)+len(bySpec[p.spec]) <= limit {
+			if best := room[p.spec]; best == nil || p.carry == nil && best.carry != nil || len(p.keep) > len(best.keep) && (p.carry == nil) == (best.carry == nil) {
+				room[p.spec] = p
 			}
 		}
 		plans = append(plans, p)
 	}
-	if len(added) > 0 {
-		if room < 0 {
-			room = len(plans)
-			plans = append(plans, &plan{})
+	for _, spec := range slices.Sorted(maps.Keys(bySpec)) {
+		p := room[spec]
+		if p == nil {
+			p = &plan{spec: spec}
+			plans = append(plans, p)
 		}
-		plans[room].carry, plans[room].add = nil, added
+		p.carry, p.add = nil, bySpec[spec]
 	}
 	out := make([]written, 0, len(plans))
 	for _, p := range plans {
@@ -64,7 +73,7 @@ func (t *Table) rewrite(ctx context.Context, snapshot int64, content iceberg.Man
 		case p.carry != nil:
 			out = append(out, written{manifest: p.carry})
 		case len(p.keep)+len(p.drop)+len(p.add) > 0:
-			w, err := t.writeManifest(snapshot, content, p.keep, p.drop, p.add)
+			w, err := t.writeManifest(snapshot, content, p.spec, p.keep, p.drop, p.add)
 			if err != nil {
 				return nil, err
 			}
@@ -88,9 +97,13 @@ func (t *Table) rewrite(ctx context.Context, snapshot int64, content iceberg.Man
 	return out, g.Wait()
 }
 
-func (t *Table) writeManifest(snapshot int64, content iceberg.ManifestContent, keep, drop []*entry, add []iceberg.DataFile) (written, error) {
+func (t *Table) writeManifest(snapshot int64, content iceberg.ManifestContent, specID int32, keep, drop []*entry, add []iceberg.DataFile) (written, error) {
+	spec, ok := t.specs[int(specID)]
+	if !ok {
+		return written{}, fmt.Errorf("the table has no partition spec %d any more", specID)
+	}
 	var buf bytes.Buffer
-	w, err := iceberg.NewManifestWriter(t.format, &buf, t.spec, t.icebergSc, snapshot, iceberg.WithManifestWriterContent(content))
+	w, err := iceberg.NewManifestWriter(t.format, &buf, spec, t.icebergSc, snapshot, iceberg.WithManifestWriterContent(content))
 	if err != nil {
 		return written{}, err
 	}

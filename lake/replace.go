@@ -98,6 +98,9 @@ func (t *Table) replaceable(ctx context.Context, r Replacement) error {
 		if t.files[f.Path] != nil {
 			return ErrOvertaken
 		}
+		if _, ok := t.specs[f.partition.spec]; !ok { // another program added it, and the rewrite saw that first
+			return ErrSnapshotChanged
+		}
 	}
 	for _, in := range r.Inputs {
 		f := t.files[in.Path]
@@ -170,7 +173,7 @@ func (t *Table) replacement(ctx context.Context, r Replacement) (*change, error)
 			ch.bitmaps[f.Path] = moved[i]
 		}
 	}
-	ch.deletion, err = t.writeDeletes(ctx, ch.bitmaps, ch.gone)
+	ch.deletion, err = t.writeDeletes(ctx, ch.bitmaps, ch.gone, ch.add)
 	return ch, err
 }
 
@@ -235,6 +238,6 @@ func (t *Table) lookForReplacement(ctx context.Context, outputs []*NewFile, trie
 	}
 	// Properties or schema were changed, or another branch: build on that.
 	t.version, t.doc, t.sequence, t.nextRowID, t.updated = fresh.version, fresh.doc, fresh.sequence, fresh.nextRowID, fresh.updated
-	t.record, t.hasRecord = fresh.record, fresh.hasRecord
+	t.record, t.hasRecord, t.spec, t.specs = fresh.record, fresh.hasRecord, fresh.spec, fresh.specs
 	return false, nil
 }

@@ -30,13 +30,14 @@ type Table struct {
 	icebergSc *iceberg.Schema
 	schema    *arrow.Schema // with field ids
 	key       []int
-	spec      iceberg.PartitionSpec
-	branch    string // LoadBranch while the table is loaded there; empty: main
-	snapshot  int64  // head of the branch, 0 when there is none
-	main      int64  // current snapshot of main, 0 when there is none
-	sequence  int64  // last sequence number
-	nextRowID int64  // format 3
-	updated   int64  // last-updated-ms
+	spec      iceberg.PartitionSpec         // of new data files
+	specs     map[int]iceberg.PartitionSpec // all, by id
+	branch    string                        // LoadBranch while the table is loaded there; empty: main
+	snapshot  int64                         // head of the branch, 0 when there is none
+	main      int64                         // current snapshot of main, 0 when there is none
+	sequence  int64                         // last sequence number
+	nextRowID int64                         // format 3
+	updated   int64                         // last-updated-ms
 
 	files  map[string]*DataFile // live data files by path
 	byID   map[uint32]*DataFile
@@ -59,7 +60,8 @@ type DataFile struct {
 	Size    int64           // bytes
 	Deleted *roaring.Bitmap // positions of rows that are not live; nil when all are
 
-	deletes []*entry // delete files that concern this file alone
+	partition Partition
+	deletes   []*entry // delete files that concern this file alone
 }
 
 // Live is the number of rows that are not deleted.
@@ -102,7 +104,8 @@ func (t *Table) load(ctx context.Context, version *catalog.Version) error {
 		return fmt.Errorf("table metadata: %w", err)
 	}
 	t.version, t.doc = version, doc
-	t.format, t.uuid, t.icebergSc, t.spec = meta.Version(), meta.TableUUID().String(), meta.CurrentSchema(), meta.PartitionSpec()
+	t.format, t.uuid, t.icebergSc = meta.Version(), meta.TableUUID().String(), meta.CurrentSchema()
+	t.spec, t.specs = meta.PartitionSpec(), specsOf(meta.PartitionSpecs())
 	t.sequence, t.nextRowID, t.updated = meta.LastSequenceNumber(), meta.NextRowID(), meta.LastUpdatedMillis()
 	if t.schema, t.key, err = arrowSchema(t.icebergSc); err != nil {
 		return err
@@ -169,7 +172,11 @@ func (t *Table) loadManifests(ctx context.Context, listURI string) error {
 		}
 		t.data = append(t.data, m)
 		for _, e := range m.entries {
-			t.files[e.file.FilePath()] = &DataFile{Path: e.file.FilePath(), Rows: e.file.Count(), Size: e.file.FileSizeBytes()}
+			f := &DataFile{Path: e.file.FilePath(), Rows: e.file.Count(), Size: e.file.FileSizeBytes()}
+			if f.partition, err = t.partitionOf(e.file); err != nil {
+				return err
+			}
+			t.files[f.Path] = f
 		}
 	}
 	return nil

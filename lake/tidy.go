@@ -3,7 +3,9 @@ package lake
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math/rand/v2"
+	"slices"
 
 	"github.com/RoaringBitmap/roaring/v2"
 	"github.com/apache/iceberg-go"
@@ -77,12 +79,16 @@ func (t *Table) scattered() bool {
 	return len(t.data) > need(t.data, dataManifestEntries)*2+sparse || len(t.delete) > need(t.delete, deleteManifestEntries)*2+sparse
 }
 
-func need(manifests []*manifest, limit int) int {
-	entries := 0
+// need is how many manifests hold the entries, each those of one partition spec.
+func need(manifests []*manifest, limit int) (n int) {
+	entries := map[int32]int{}
 	for _, m := range manifests {
-		entries += len(m.entries)
+		entries[m.file.PartitionSpecID()] += len(m.entries)
 	}
-	return (entries + limit - 1) / limit
+	for _, of := range entries {
+		n += (of + limit - 1) / limit
+	}
+	return n
 }
 
 // stageTidy writes all manifests anew, full ones first in the order of their entries.
@@ -99,17 +105,16 @@ func (t *Table) stageTidy(ctx context.Context, s *staged, r checkpoint.Record, c
 	return t.stageManifests(ctx, s, r, ch, data, deletes)
 }
 
-// pack returns manifests with limit entries each. One that is full, and one of another partition spec, is carried over.
+// pack returns manifests with limit entries each, for each partition spec. One that is full is carried over.
 func (t *Table) pack(ctx context.Context, snapshot int64, content iceberg.ManifestContent, old []*manifest, removed map[*entry]bool, limit int) ([]written, error) {
 	var out []written
-	var keep, drop []*entry
-	flush := func() error {
-		if len(keep)+len(drop) == 0 {
-			return nil
-		}
-		w, err := t.writeManifest(snapshot, content, keep, drop, nil)
+	type open struct{ keep, drop []*entry }
+	bySpec := map[int32]*open{}
+	flush := func(spec int32) error {
+		o := bySpec[spec]
+		delete(bySpec, spec)
+		w, err := t.writeManifest(snapshot, content, spec, o.keep, o.drop, nil)
 		out = append(out, w)
-		keep, drop = nil, nil
 		return err
 	}
 	for _, m := range old {
@@ -119,25 +124,32 @@ func (t *Table) pack(ctx context.Context, snapshot int64, content iceberg.Manife
 				lost++
 			}
 		}
-		if lost == 0 && (len(m.entries) >= limit || m.file.PartitionSpecID() != int32(t.spec.ID())) {
+		if lost == 0 && len(m.entries) >= limit {
 			out = append(out, written{manifest: m})
 			continue
 		}
+		spec := m.file.PartitionSpecID()
 		for _, e := range m.entries {
+			if bySpec[spec] == nil {
+				bySpec[spec] = &open{}
+			}
+			o := bySpec[spec]
 			if removed[e] {
-				drop = append(drop, e)
+				o.drop = append(o.drop, e)
 				continue
 			}
-			keep = append(keep, e)
-			if len(keep) == limit {
-				if err := flush(); err != nil {
+			o.keep = append(o.keep, e)
+			if len(o.keep) == limit {
+				if err := flush(spec); err != nil {
 					return nil, err
 				}
 			}
 		}
 	}
-	if err := flush(); err != nil {
-		return nil, err
+	for _, spec := range slices.Sorted(maps.Keys(bySpec)) {
+		if err := flush(spec); err != nil {
+			return nil, err
+		}
 	}
 	var g errgroup.Group
 	g.SetLimit(8)

@@ -25,7 +25,8 @@ type NewFile struct {
 	Rows int64
 	Size int64 // bytes
 
-	file iceberg.DataFile
+	partition Partition
+	file      iceberg.DataFile
 }
 
 // FileWriter writes one data file. Rows must come in key order.
@@ -42,6 +43,9 @@ type FileWriter struct {
 	rows   int64
 	group  int64 // rows in the current row group
 	expect int64 // rows of a row group, as far as it is known beforehand
+
+	partition Partition // of every row
+	placed    bool      // partition is set
 }
 
 // rowGroupRows bounds a row group: its encoded pages are in memory until it is complete.
@@ -57,12 +61,18 @@ func (t *Table) NewFileWriter(ctx context.Context) (*FileWriter, error) {
 		return nil, err
 	}
 	w := &FileWriter{t: t, name: t.name("data/" + id.String() + ".parquet"), schema: t.schema, fields: t.icebergSc, mem: memory.DefaultAllocator, codec: compress.Codecs.Zstd}
+	if t.spec.IsUnpartitioned() {
+		w.In(partition(t.spec, nil))
+	}
 	if w.object, err = t.lake.Store.Create(ctx, w.name); err != nil {
 		return nil, err
 	}
 	w.out = &counted{w: w.object}
 	return w, nil
 }
+
+// In says which partition all rows are of. In a partitioned table it has to be called before Close.
+func (w *FileWriter) In(p Partition) { w.partition, w.placed = p, true }
 
 type counted struct {
 	w store.Writer
@@ -121,8 +131,12 @@ func (w *FileWriter) Size() int64 { return w.out.n }
 
 // Close publishes the file. Its rows are nobody's until a commit adds it.
 func (w *FileWriter) Close() (*NewFile, error) {
-	if w.pq == nil {
+	spec, known := w.t.specs[w.partition.spec]
+	switch {
+	case w.pq == nil:
 		return nil, errors.Join(errors.New("lake: a data file has at least one row"), w.object.Abort())
+	case !w.placed || !known:
+		return nil, errors.Join(fmt.Errorf("lake: a data file of %s without its partition", w.t.id), w.object.Abort())
 	}
 	if err := w.pq.Close(); err != nil {
 		return nil, errors.Join(err, w.object.Abort())
@@ -136,14 +150,14 @@ func (w *FileWriter) Close() (*NewFile, error) {
 	}
 	uri := w.t.lake.Store.URI(w.name)
 	df, err := table.DataFileFromMetadata(table.DataFileArgs{
-		Schema: w.fields, Spec: w.t.spec, Format: iceberg.ParquetFile, Metadata: meta,
+		Schema: w.fields, Spec: spec, PartitionValues: w.partition.values, Format: iceberg.ParquetFile, Metadata: meta,
 		FilePath: uri, FileSize: w.out.n, FormatVersion: w.t.format, Content: iceberg.EntryContentData,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("statistics of %s: %w", uri, err)
 	}
 	w.t.lastID++
-	return &NewFile{ID: w.t.lastID, Path: uri, Rows: w.rows, Size: w.out.n, file: df}, nil
+	return &NewFile{ID: w.t.lastID, Path: uri, Rows: w.rows, Size: w.out.n, partition: w.partition, file: df}, nil
 }
 
 // Abort drops what was written.

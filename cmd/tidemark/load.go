@@ -71,11 +71,12 @@ func (a *app) loadCommand() *cobra.Command {
 	return c
 }
 
-// loadFlags are the knobs of loads, alike for every command that loads.
+// loadFlags are the knobs of loads and of the tables they make, alike for every command that loads.
 func loadFlags(f *pflag.FlagSet, o *ingest.Options) {
 	f.IntVar(&o.LoadWorkers, "load-workers", 0, "connections that read a table at once (default: 4, fewer with little --memory)")
 	f.DurationVar(&o.LoadMaxLag, "load-max-lag", 0, "loads pause while the replica they read from is further behind its source; 0: they do not")
 	f.IntVar(&o.LoadMaxRunning, "load-max-running", 0, "loads pause while their server runs more `statements` than this (Threads_running); 0: they do not")
 	f.Int64Var(&o.LoadRate, "load-rate", 0, "`rows` a second that loads read at most; 0: no limit")
+	f.Var(&o.Partitions, "partition", "how tables are partitioned: `TABLES=LIST;...` such as 'shop.orders=day(created_at), bucket(16, customer_id); shop.*='; of the patterns that match a table the first counts")
 	f.IntVar(&o.LoadRange, "load-range", 0, "`rows` that are read at once; 0: as many as make a data file of good size")
 }

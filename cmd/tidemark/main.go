@@ -13,6 +13,7 @@ import (
 	"os/signal"
 	"syscall"
 
+	"github.com/tidemark/tidemark/ingest"
 	"github.com/tidemark/tidemark/ingest/source"
 	"github.com/tidemark/tidemark/ingest/verify"
 	"github.com/tidemark/tidemark/internal/config"
@@ -73,10 +74,11 @@ func exitCode(err error) int {
 	var place *source.PlaceError
 	var tooOld *source.TooOldError
 	var different *verify.DifferentError
+	var partition *ingest.PartitionError
 	switch {
 	case err == nil:
 		return exitDone
-	case errors.As(err, &usage), errors.As(err, &conf), errors.As(err, &place):
+	case errors.As(err, &usage), errors.As(err, &conf), errors.As(err, &place), errors.As(err, &partition):
 		return exitUsage
 	case errors.As(err, &different):
 		return exitDiffers

@@ -8,6 +8,7 @@
 //	  idle-interval: 5m
 //
 // sets checkpoint-idle-interval. A list is joined with commas. A key that no command knows is an error that names its line.
+// The value of a flag that is a Map is a mapping, of keys of any kind.
 package config
 
 import (
@@ -30,6 +31,13 @@ type Error struct {
 }
 
 func (e *Error) Error() string { return e.Where + ": " + e.What }
+
+// Map is the value of a flag that stands in the file as a mapping, from keys such as patterns to text or lists.
+type Map interface {
+	pflag.Value
+	// SetEntry takes the entry of a key; the items of a list are joined with commas. where is its place in the file.
+	SetEntry(where, key, value string) error
+}
 
 // variable is the annotation of a flag whose environment variable has a name of its own.
 const variable = "variable"
@@ -78,7 +86,20 @@ func Apply(flags, known *pflag.FlagSet, path string, getenv func(string) (string
 	if len(doc.Content) == 0 {
 		return nil // an empty file
 	}
-	return walk(path, "", doc.Content[0], func(key string, line int, value string) error {
+	asMap := func(key string, node *yaml.Node) (bool, error) {
+		flag := known.Lookup(key)
+		if flag == nil {
+			return false, nil
+		}
+		if _, ok := flag.Value.(Map); !ok {
+			return false, nil
+		}
+		if own := flags.Lookup(key); own == nil || taken[key] {
+			return true, nil
+		}
+		return true, entries(path, key, node, flags.Lookup(key).Value.(Map))
+	}
+	return walk(path, "", doc.Content[0], asMap, func(key string, line int, value string) error {
 		where := fmt.Sprintf("%s:%d", path, line)
 		if known.Lookup(key) == nil {
 			return &Error{where, fmt.Sprintf("unknown key %q%s", key, suggest(known, key))}
@@ -93,8 +114,52 @@ func Apply(flags, known *pflag.FlagSet, path string, getenv func(string) (string
 	})
 }
 
-// walk calls set for every leaf below node, with its full key.
-func walk(path, prefix string, node *yaml.Node, set func(key string, line int, value string) error) error {
+// entries sets a flag that is a Map.
+func entries(path, key string, node *yaml.Node, to Map) error {
+	seen := map[string]bool{}
+	for i := 0; i < len(node.Content); i += 2 {
+		k, v := node.Content[i], node.Content[i+1]
+		where := fmt.Sprintf("%s:%d", path, k.Line)
+		if seen[k.Value] {
+			return &Error{where, fmt.Sprintf("%s: %q is there twice", key, k.Value)}
+		}
+		seen[k.Value] = true
+		value := v.Value
+		switch v.Kind {
+		case yaml.ScalarNode:
+			if v.Tag == "!!null" {
+				value = ""
+			}
+		case yaml.SequenceNode:
+			text, err := joined(path, key, v)
+			if err != nil {
+				return err
+			}
+			value = text
+		default:
+			return &Error{fmt.Sprintf("%s:%d", path, v.Line), fmt.Sprintf("%s: %s: expected a value or a list", key, k.Value)}
+		}
+		if err := to.SetEntry(where, k.Value, value); err != nil {
+			return &Error{where, fmt.Sprintf("%s: %v", key, err)}
+		}
+	}
+	return nil
+}
+
+// joined is a list as one text.
+func joined(path, key string, list *yaml.Node) (string, error) {
+	var items []string
+	for _, item := range list.Content {
+		if item.Kind != yaml.ScalarNode {
+			return "", &Error{fmt.Sprintf("%s:%d", path, item.Line), fmt.Sprintf("%s: a list holds plain values", key)}
+		}
+		items = append(items, item.Value)
+	}
+	return strings.Join(items, ","), nil
+}
+
+// walk calls set for every leaf below node, with its full key. Mappings that asMap takes have no leaves.
+func walk(path, prefix string, node *yaml.Node, asMap func(key string, node *yaml.Node) (bool, error), set func(key string, line int, value string) error) error {
 	if node.Kind != yaml.MappingNode {
 		return &Error{fmt.Sprintf("%s:%d", path, node.Line), "expected `key: value` lines"}
 	}
@@ -109,16 +174,15 @@ func walk(path, prefix string, node *yaml.Node, set func(key string, line int, v
 		var err error
 		switch v.Kind {
 		case yaml.MappingNode:
-			err = walk(path, key+"-", v, set)
-		case yaml.SequenceNode:
-			var items []string
-			for _, item := range v.Content {
-				if item.Kind != yaml.ScalarNode {
-					return &Error{fmt.Sprintf("%s:%d", path, item.Line), fmt.Sprintf("%s: a list holds plain values", key)}
-				}
-				items = append(items, item.Value)
+			var taken bool
+			if taken, err = asMap(key, v); !taken && err == nil {
+				err = walk(path, key+"-", v, asMap, set)
 			}
-			err = set(key, k.Line, strings.Join(items, ","))
+		case yaml.SequenceNode:
+			var text string
+			if text, err = joined(path, key, v); err == nil {
+				err = set(key, k.Line, text)
+			}
 		default:
 			err = set(key, k.Line, v.Value)
 		}

@@ -16,6 +16,7 @@ func flagSets() (flags, known *pflag.FlagSet) {
 	flags.Duration("commit-interval", 10*time.Second, "")
 	flags.Duration("checkpoint-idle-interval", 5*time.Minute, "")
 	flags.String("tables", "", "")
+	flags.Var(&mapping{}, "partition", "")
 	flags.String("lake", "", "")
 	flags.String("token", "", "")
 	Variable(flags, "token", "TIDEMARK_SERVE_TOKEN")
@@ -23,6 +24,22 @@ func flagSets() (flags, known *pflag.FlagSet) {
 	known.AddFlagSet(flags)
 	known.String("other", "", "")
 	return flags, known
+}
+
+// mapping notes its entries.
+type mapping struct{ entries []string }
+
+func (m *mapping) Set(text string) error { m.entries = []string{text}; return nil }
+func (m *mapping) String() string        { return strings.Join(m.entries, "; ") }
+func (*mapping) Type() string            { return "" }
+
+func (m *mapping) SetEntry(where, key, value string) error {
+	if value == "bad" {
+		return errors.New("a bad value")
+	}
+	_, line, _ := strings.Cut(where, "yaml:")
+	m.entries = append(m.entries, line+" "+key+" = "+value)
+	return nil
 }
 
 func apply(t *testing.T, yaml string, env map[string]string, args ...string) (*pflag.FlagSet, error) {
@@ -52,6 +69,25 @@ func TestFlagBeatsEnvironmentBeatsFile(t *testing.T) {
 	}
 }
 
+// TestMapping: keys of a mapping keep their dots and their order, and lists are joined.
+func TestMapping(t *testing.T) {
+	const text = "partition:\n  shop.orders: [day(a), bucket(16, b), c]\n  shop.*: month(a)\n\n  '`a.b`.x': []\n  b.c:\n"
+	flags, err := apply(t, text, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := "2 shop.orders = day(a),bucket(16,b),c; 3 shop.* = month(a); 5 `a.b`.x = ; 6 b.c = "
+	if got := flags.Lookup("partition").Value.String(); got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if flags, err = apply(t, text, nil, "--partition", "flag"); err != nil || flags.Lookup("partition").Value.String() != "flag" {
+		t.Errorf("beside the flag: %v, %v", flags.Lookup("partition").Value, err)
+	}
+	if flags, err = apply(t, "partition: all in one\n", nil); err != nil || flags.Lookup("partition").Value.String() != "all in one" {
+		t.Errorf("as text: %v, %v", flags.Lookup("partition").Value, err)
+	}
+}
+
 func TestMistakesNameTheirLine(t *testing.T) {
 	for yaml, want := range map[string]string{
 		"lake: x\ncomit-interval: 1s\n":       `:2: unknown key "comit-interval"; did you mean "commit-interval"?`,
@@ -59,6 +95,9 @@ func TestMistakesNameTheirLine(t *testing.T) {
 		"lake: x\nlake: y\n":                  "there twice",
 		"- a\n":                               ":1: expected",
 		"checkpoint:\n  idle-intervall: 1s\n": `:2: unknown key "checkpoint-idle-intervall"`,
+		"partition:\n  a.b: x\n  a.c: bad\n":  ":3: partition: a bad value",
+		"partition:\n  a.b: x\n  a.b: y\n":    `:3: partition: "a.b" is there twice`,
+		"partition:\n  a.b:\n    c: d\n":      ":3: partition: a.b: expected a value or a list",
 		"lake: 'unclosed\n":                   "yaml",
 	} {
 		_, err := apply(t, yaml, nil)
