@@ -43,12 +43,13 @@ func main() {
 	commits := flag.Int("commits", 500, "small commits")
 	profile := flag.String("profile", "", "write a CPU profile of the catch-up to this file")
 	loadProfile := flag.String("load-profile", "", "write a CPU profile of the initial load to this file")
+	engines := flag.Int("engines", 0, "compare who compacts a table of so many rows, tidemark or Trino, and measure nothing else; 0: do not")
 	format := flag.Int("format-version", 3, "Iceberg format version")
 	flag.Parse()
 	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer cancel()
 	b := &bench{profile: *profile, loadProfile: *loadProfile, format: *format}
-	if err := b.run(ctx, *inserts, *changes, *commits); err != nil {
+	if err := b.run(ctx, *inserts, *changes, *commits, *engines); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
@@ -64,7 +65,7 @@ type bench struct {
 	history     history
 }
 
-func (b *bench) run(ctx context.Context, inserts, changes, commits int) error {
+func (b *bench) run(ctx context.Context, inserts, changes, commits, engines int) error {
 	box, err := toolbox.Open(func(line string) { fmt.Println(line) })
 	if err != nil {
 		return err
@@ -104,6 +105,9 @@ func (b *bench) run(ctx context.Context, inserts, changes, commits int) error {
 	total := b.history.inserts + b.history.changes
 	fmt.Printf("history: %d inserts, %d changes (50 %% update, 30 %% insert, 20 %% delete) in transactions of 200 to 500 rows, written in %.0f s\n\n", inserts, b.history.changes, time.Since(began).Seconds())
 
+	if engines > 0 {
+		return b.engines(ctx, box, engines)
+	}
 	raw, err := b.dump(ctx, func(*source.Transaction) error { return nil })
 	if err != nil {
 		return err
