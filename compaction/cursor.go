@@ -151,7 +151,7 @@ func (c *cursor) close() error {
 
 // keys are the encoded keys of a batch, cheap to compare: 8 bytes at once mostly decide.
 type keys struct {
-	codec   *merge.KeyCodec
+	codec   *merge.KeyCodec // nil in a table without a key: no row comes before another
 	columns []int
 
 	n      int
@@ -167,6 +167,9 @@ type keys struct {
 
 func newKeys(t *lake.Table) (*keys, error) {
 	k := &keys{columns: slices.Clone(t.Key()), sorted: true}
+	if t.Keyless() {
+		return k, nil
+	}
 	var fields []arrow.Field
 	for _, c := range k.columns {
 		fields = append(fields, t.ArrowSchema().Field(c))
@@ -179,6 +182,9 @@ func newKeys(t *lake.Table) (*keys, error) {
 // load encodes the keys of a batch in the place of those before.
 func (k *keys) load(rec arrow.RecordBatch) error {
 	k.n = int(rec.NumRows())
+	if k.codec == nil {
+		return nil
+	}
 	columns := make([]arrow.Array, len(k.columns))
 	for i, c := range k.columns {
 		columns[i] = rec.Column(c)
@@ -230,6 +236,9 @@ func (k *keys) check() {
 
 // compare compares a key with one of another batch.
 func (k *keys) compare(row int, o *keys, other int) int {
+	if k.codec == nil {
+		return 0
+	}
 	a, b := k.head[row], o.head[other]
 	switch {
 	case a < b:

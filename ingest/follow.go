@@ -186,7 +186,7 @@ func (l *loop) follow(stop, hard context.Context, stream *source.Stream) error {
 
 // take merges a transaction, or a part of one, into the batches.
 func (l *loop) take(ctx context.Context, stream *source.Stream, tx *source.Transaction, at checkpoint.Place) error {
-	if l.again != nil && tx.First && l.again.endsBefore(tx, l.applied) {
+	if l.again != nil && tx.First && l.again.endsBefore(tx, l.at.Place, l.applied) {
 		if err := l.endReplay(ctx); err != nil {
 			return err
 		}
@@ -234,7 +234,10 @@ func (l *loop) event(ctx context.Context, stream *source.Stream, tx *source.Tran
 			return nil
 		}
 		before := t.bytes()
-		fault, err := split(l.rows(ctx, t, e.Rows))
+		fault, err := t.certain(tx, l.again), error(nil)
+		if fault == nil {
+			fault, err = split(l.rows(ctx, t, e.Rows))
+		}
 		if err != nil {
 			return err
 		}

@@ -22,6 +22,10 @@ import (
 // set past the high set, as upserts that expect nothing, leaves exactly the source's rows. Until then everything is on a branch
 // that readers do not look at (lake.LoadBranch).
 //
+// A table without a key takes no upserts: it is read in one piece, at one moment, and its low set is what that shows. Whether it
+// shows a transaction that was being committed just then cannot be told; when one of these turns out to change the table, the
+// load begins anew.
+//
 // load.go           the loader: which tables, one session after the other
 // load_session.go   a session: read, commit, replay
 // load_open.go      the tables of a session, new or gone on with
@@ -31,6 +35,7 @@ import (
 // load_again.go     tables of the loop that are loaded again
 // load_request.go   tidemark load
 // load_progress.go  what is recorded
+// load_place.go     sources without GTIDs
 // load_rate.go      --load-rate
 // load_strain.go    pauses while the server is under strain
 
@@ -143,7 +148,12 @@ func (d *loader) run(ctx, hard context.Context) {
 			d.send(ctx, news{fatal: err})
 			return
 		}
-		if names = s.left(); err == nil {
+		names = s.left()
+		if s.rejoin {
+			d.send(ctx, news{fatal: errRejoin})
+			return
+		}
+		if err == nil {
 			continue
 		}
 		pause := retry.NextBackOff()

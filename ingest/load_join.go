@@ -62,6 +62,9 @@ func (s *session) cancel() {
 
 // cut commits when it is time to, and joins the pipeline's loop when the tables are exact. It reports whether they have.
 func (s *session) cut(ctx context.Context, l *loop) (done bool, err error) {
+	if s.pinned != nil {
+		return s.cutPinned(ctx, l)
+	}
 	if !s.promoted && l.flushing == nil {
 		s.promoted = true
 		for _, t := range l.tables {

@@ -102,7 +102,13 @@ func (s *session) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	host, low, err := lowSet(states, s.Tables, source.KnownTables(ctx, s.Source, states, s.Tables))
+	var host string
+	var low checkpoint.Set
+	if slices.ContainsFunc(states, source.State.ByGTID) {
+		host, low, err = lowSet(states, s.Tables, source.KnownTables(ctx, s.Source, states, s.Tables))
+	} else if host, err = s.pin(ctx, states); err == nil {
+		low = s.pinned.low.Set
+	}
 	if err != nil {
 		return err
 	}
@@ -119,7 +125,7 @@ func (s *session) open(ctx context.Context) error {
 		var gone *snapshot.NoTableError
 		switch {
 		case err == nil:
-			if old := t.low; !old.Equal(low) && !canServe(states, old, s.Tables) {
+			if old := t.low; s.pinned == nil && !old.Equal(low) && !canServe(states, old, s.Tables) {
 				s.startOver(ctx, name, fmt.Errorf("no server can send what came after %s, where it began", old.Short()))
 				if s.settled[name] {
 					continue
@@ -177,6 +183,9 @@ func (s *session) openOne(ctx context.Context, conn *snapshot.Conn, name string,
 	if _, err := lake.SchemaFromArrow(described.Plan.Schema, described.Plan.Key); err != nil {
 		return nil, err
 	}
+	if s.pinned != nil && described.Plan.Keyless() {
+		return nil, errors.New("it has no key, and the source no GTIDs: nothing tells which rows were read before a change and which after; add a key, enable GTIDs, or leave the table out (--tables)")
+	}
 	t := &loading{name: name, source: described, low: low}
 	rows, bytes, err := described.Size(ctx, conn)
 	if err != nil {
@@ -218,6 +227,9 @@ func (s *session) openLake(ctx context.Context, t *loading, id catalog.Identifie
 		Version: checkpoint.Version, Pipeline: s.Pipeline, Epoch: 1, GTIDSet: t.progress.Low,
 		Time: time.Now().UTC().Truncate(time.Microsecond), State: checkpoint.StateLoading, Load: t.progress.json(),
 	}
+	if s.pinned != nil {
+		record.Reach(s.pinned.low)
+	}
 	fail := func(err error) error { return &lakeError{fmt.Errorf("%s: %w", t.name, err)} }
 	lt, err := lake.OpenLoad(ctx, s.Lake, id)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -250,6 +262,8 @@ func (s *session) openLake(ctx context.Context, t *loading, id catalog.Identifie
 		why = s.loader.again[t.name]
 	case old.State != checkpoint.StateLoading:
 		why = errors.New("it is to be loaded again")
+	case why == nil && s.fits(old) != nil:
+		why = s.fits(old)
 	case why == nil && p.Rows > 0 && lt.SnapshotID() == 0:
 		why = fmt.Errorf("the branch %s is gone", lake.LoadBranch)
 	}

@@ -29,6 +29,8 @@ type chunk struct {
 	files []*lake.NewFile
 	rows  int64
 	owned checkpoint.Set // of the server, when it was read: what it may show and has not executed yet
+
+	moment *snapshot.Moment // of a table without a key: what it shows
 }
 
 // loadWorker reads ranges over one connection at a time.
@@ -131,6 +133,8 @@ func (w *loadWorker) fault(ctx context.Context, of task, err error) (done bool, 
 		return true, ctx.Err()
 	case errors.As(err, &changed), errors.As(err, &bound):
 		of.table.giveUp(&startOverError{err})
+	case errors.As(err, new(*startOverError)):
+		of.table.giveUp(err)
 	case errors.As(err, &value):
 		of.table.giveUp(err)
 	case source.IsStreamError(err), source.CanPass(err):
@@ -208,6 +212,10 @@ func (w *loadWorker) connect(ctx context.Context) (err error) {
 // hosts are the servers to read from, those that serve a stream and the primary only where there is no other.
 func (s *session) hosts(ctx context.Context) ([]string, error) {
 	states := source.ProbeAll(ctx, s.Source)
+	if s.pinned != nil {
+		state, err := s.pinnedState(states)
+		return []string{state.Host}, err
+	}
 	verdicts := source.Judge(states, s.low, s.Tables, source.KnownTables(ctx, s.Source, states, s.Tables))
 	var all, good []string
 	for _, v := range verdicts {
@@ -237,7 +245,13 @@ func (w *loadWorker) read(ctx context.Context, of task) error {
 	}
 	w.Logger.Debug("reading a range", "table", t.name, "range", of.part.String(), "server", w.conn.Host())
 	c := chunk{task: of}
-	if err := w.copy(ctx, &c); err != nil {
+	var err error
+	if t.source.Plan.Keyless() {
+		err = w.copyFrozen(ctx, &c)
+	} else {
+		err = w.copy(ctx, &c)
+	}
+	if err != nil {
 		t.read.Add(-c.rows)
 		return err
 	}
@@ -247,9 +261,29 @@ func (w *loadWorker) read(ctx context.Context, of task) error {
 		w.discard(ctx, c.files)
 		return err
 	}
-	c.owned = after.Owned
+	if c.owned = after.Owned; c.moment != nil {
+		c.owned = c.moment.Open
+	}
 	w.waiting = append(w.waiting, c)
 	w.finish(after)
+	return nil
+}
+
+// copyFrozen reads a table without a key, whose rows the binary log cannot put right: what it would insert may be there
+// already. So all of it is read at one moment, and replayed from there.
+func (w *loadWorker) copyFrozen(ctx context.Context, c *chunk) error {
+	moment, err := w.conn.Freeze(ctx)
+	if err != nil {
+		return err
+	}
+	c.moment = &moment
+	if err := w.copy(ctx, c); err != nil {
+		return err
+	}
+	if err := w.conn.Thaw(ctx); err != nil {
+		w.discard(ctx, c.files)
+		return err
+	}
 	return nil
 }
 
@@ -309,7 +343,13 @@ func (w *loadWorker) finish(now snapshot.Position) {
 		}
 		t := c.table
 		t.mu.Lock()
-		t.high = t.high.Union(now.Executed)
+		if w.pinned == nil {
+			t.high = t.high.Union(now.Executed)
+		}
+		if c.moment != nil {
+			t.high = c.moment.Set.Union(c.moment.Open.Intersect(now.Executed))
+			t.progress.Low = c.moment.Set.String()
+		}
 		t.progress.High = t.high.String()
 		t.progress.Open = slices.DeleteFunc(t.progress.Open, func(r snapshot.Range) bool { return sameRange(r, c.part) })
 		t.progress.Ranges++

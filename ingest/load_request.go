@@ -25,6 +25,9 @@ type asked struct {
 	request string // its id; empty for one whose load was under way
 	commit  string // of its checkpoint when asked
 	honored bool
+
+	last  string    // commit seen
+	since time.Time // when it was seen first
 }
 
 // LoadNow loads the tables of o now, again where the lake has them, and returns when all are live. It asks whoever writes a
@@ -122,14 +125,30 @@ func await(ctx context.Context, o *Options, tables []*asked, wait time.Duration)
 				left = append(left, a.id.String())
 			default:
 				open = append(open, a)
-				if p, err := ParseLoadProgress(record); say && a.honored && err == nil {
-					o.Logger.Info("the ingest loads", "table", a.id.String(), "progress", p.String())
+				if say && a.honored {
+					a.tell(o, record, wait)
 				}
 			}
 		}
 		tables = open
 	}
 	return left, nil
+}
+
+// tell tells how far a load is that somebody else does, or that it does not move.
+func (a *asked) tell(o *Options, record checkpoint.Record, patience time.Duration) {
+	if a.last != record.Commit {
+		a.last, a.since = record.Commit, time.Now()
+	}
+	p, err := ParseLoadProgress(record)
+	switch {
+	case err != nil:
+	case time.Since(a.since) > patience+sayEvery:
+		o.Logger.Warn("the load does not go on: is the ingest running? Once it is started again it goes on; without one, start tidemark load again, which takes it over",
+			"table", a.id.String(), "progress", p.String(), "no commit for", time.Since(a.since).Round(time.Second))
+	default:
+		o.Logger.Info("the ingest loads", "table", a.id.String(), "progress", p.String())
+	}
 }
 
 // look looks at what became of a table.

@@ -27,6 +27,8 @@ type session struct {
 	settled   map[string]bool
 
 	joining
+	pinned *pinned // where transactions have no GTIDs
+	rejoin bool    // there are tables that join the loop when it starts again
 }
 
 // startOverError says that a load cannot go on from what it has, and can begin anew.
@@ -118,7 +120,7 @@ func (s *session) commitRead(ctx context.Context, all bool) error {
 			continue
 		}
 		ctx, cancel := context.WithTimeout(ctx, s.StoreTimeout)
-		err := s.commitOne(ctx, t, files, load)
+		err := s.commitOne(ctx, t, files, p.Low, load)
 		cancel()
 		if err != nil {
 			return err
@@ -130,10 +132,10 @@ func (s *session) commitRead(ctx context.Context, all bool) error {
 	return nil
 }
 
-func (s *session) commitOne(ctx context.Context, t *loading, files []*lake.NewFile, load []byte) error {
+func (s *session) commitOne(ctx context.Context, t *loading, files []*lake.NewFile, low string, load []byte) error {
 	began := time.Now()
 	record, _ := t.table.Checkpoint()
-	record.Commit, record.Load = newCommit(), load
+	record.Commit, record.GTIDSet, record.Load = newCommit(), low, load
 	c := Commit{Table: t.name, Files: len(files)}
 	var err error
 	if len(files) == 0 {
@@ -193,17 +195,19 @@ func (s *session) replay(ctx, hard context.Context) error {
 			return err
 		}
 		l.tables[t.name] = ts
-		if len(l.tables) == 1 {
-			l.applied = ts.set.Clone()
-		} else {
-			l.applied = l.applied.Intersect(ts.set)
-		}
 	}
 	if len(l.tables) == 0 {
 		return nil
 	}
-	s.Logger.Info("replaying", "tables", len(l.tables), "after", l.applied.Short())
-	err := l.run(ctx, hard)
+	err := l.resume(checkpoint.Position{})
+	if err == nil && s.pinned != nil {
+		err = s.replayTo(ctx, l)
+	}
+	if err != nil {
+		return err
+	}
+	s.Logger.Info("replaying", "tables", len(l.tables), "after", l.position().Short())
+	err = l.run(ctx, hard)
 	for _, t := range l.tables { // those that did not join
 		if t.stopped != nil {
 			s.startOver(ctx, t.name, t.stopped)
@@ -215,7 +219,7 @@ func (s *session) replay(ctx, hard context.Context) error {
 // toReplay makes a table that is read a table that a loop can follow.
 func (s *session) toReplay(ctx context.Context, t *loading) (*table, error) {
 	record, _ := t.table.Checkpoint()
-	set, err := checkpoint.ParseSet(record.GTIDSet)
+	at, err := record.At()
 	if err != nil {
 		return nil, err
 	}
@@ -226,7 +230,7 @@ func (s *session) toReplay(ctx context.Context, t *loading) (*table, error) {
 	}
 	s.Logger.Info("all rows are read", "table", t.name, "rows", t.progress.Rows, "bytes of index", index.Bytes(), "took", time.Since(started).Round(time.Millisecond))
 	high := t.high
-	return &table{name: t.name, set: set, ahead: true, high: high, sink: &sink{
+	return &table{name: t.name, set: at.Set, at: at, ahead: true, high: high, sink: &sink{
 		name: t.name, table: t.table, index: index, record: record, strict: s.Strict, log: s.Logger, committed: time.Now(), high: &high,
 	}}, nil
 }

@@ -40,6 +40,9 @@ const loadFileBytes = 128 << 20
 
 // add takes the next rows, and what is left of rec's memory when the caller releases it.
 func (w *rangeWriter) add(ctx context.Context, rec arrow.RecordBatch) error {
+	if w.table.Keyless() {
+		return w.write(ctx, rec)
+	}
 	if !w.unsorted.Load() {
 		sorted, err := w.follows(rec)
 		if err != nil {

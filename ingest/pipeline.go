@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -63,6 +64,14 @@ func Run(ctx, hard context.Context, o Options) error {
 		err := p.once(ctx, hard)
 		if err == nil {
 			return nil
+		}
+		if errors.Is(err, errRejoin) {
+			if ctx.Err() != nil {
+				return nil
+			}
+			maps.Copy(p.epochs, p.loadEpochs) // what the loader took over is ours
+			p.Logger.Info("opening the tables again", "why", err)
+			continue
 		}
 		p.observe(Fail{Err: err, Final: isFatal(err)})
 		if isFatal(err) {
@@ -293,8 +302,10 @@ func (l *loop) connect(ctx context.Context, from checkpoint.Position) (*source.S
 			}
 		}
 		chosen, err := source.Find(ctx, l.Source, servers, from, l.Tables, l.current)
-		if err == nil && l.session != nil && chosen.ByFile {
-			return nil, &startOverError{fmt.Errorf("%s has no GTIDs any more", chosen.Host)}
+		if err == nil && l.session != nil {
+			if err := l.session.canReplay(&chosen); err != nil {
+				return nil, err
+			}
 		}
 		if err == nil {
 			err = l.refuseCascades(ctx, servers, chosen.Host)

@@ -14,17 +14,32 @@ import (
 // tables it is one transaction, and like one it is spilled when it grows, and forgotten when it breaks off. What
 // contradicts the tables meanwhile is no sign that lake and source differ.
 type replay struct {
-	set   checkpoint.Set // it ends when these are applied
-	until time.Time      // ... and a transaction later than that comes
-	exact bool           // the stream began at the tables' position, so all of their transactions are before it
+	set   checkpoint.Set   // it ends when these are applied
+	until time.Time        // ... and a transaction later than that comes
+	past  checkpoint.Place // instead of until, on the server that it is of: it ends there
+	exact bool             // the stream began at the tables' position, so all of their transactions are before it
 
 	last  time.Time // of what came so far
 	found bool      // a transaction of exactly the time until came
 }
 
-// endsBefore reports whether a transaction comes after all that is replayed.
-func (r *replay) endsBefore(tx *source.Transaction, applied checkpoint.Set) bool {
+// endsBefore reports whether a transaction, which begins at a place, comes after all that is replayed.
+func (r *replay) endsBefore(tx *source.Transaction, at checkpoint.Place, applied checkpoint.Set) bool {
+	if !r.past.IsZero() && r.past.Server == at.Server {
+		return applied.Contains(r.set) && at.Compare(r.past) >= 0
+	}
 	return applied.Contains(r.set) && (r.until.IsZero() || tx.Time.After(r.until))
+}
+
+// end is where it ends, for the log.
+func (r *replay) end() string {
+	switch {
+	case !r.past.IsZero():
+		return r.past.String()
+	case !r.until.IsZero():
+		return r.until.UTC().Format(time.RFC3339Nano)
+	}
+	return r.set.Short()
 }
 
 // saw notes a transaction of the replay.
@@ -52,9 +67,10 @@ func (l *loop) replayFrom(r replay) {
 		if l.again.until.After(r.until) {
 			r.until = l.again.until
 		}
+		r.past = l.again.past
 	}
 	l.again = &r
-	l.Logger.Info("some transactions come again, which changes nothing; commits wait until they have passed", "until", r.until, "exact", r.exact)
+	l.Logger.Info("some transactions come again, which changes nothing; commits wait until they have passed", "until", r.end(), "exact", r.exact)
 }
 
 // recordedReplay takes over what the tables' records say about transactions that come again.

@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -47,6 +48,20 @@ func (t *table) takes(tx *source.Transaction, stream *source.Stream) bool {
 	}
 	held := t.at.Place
 	return held.IsZero() || held.Server != stream.UUID() || held.Compare(checkpoint.Place{File: tx.File, Offset: tx.Position}) < 0
+}
+
+// certain reports, as an error, that it cannot be told whether a table without a key has a transaction's changes already.
+// With a key, that makes no difference.
+func (t *table) certain(tx *source.Transaction, again *replay) error {
+	switch {
+	case t.sink == nil || !t.sink.table.Keyless():
+		return nil
+	case again != nil:
+		return errors.New("transactions come again, and the table has no key by which to tell which rows it has already: load it again (tidemark load)")
+	case !tx.Anonymous && t.high.ContainsGTID(tx.GTID):
+		return errors.New("it was committed while the table was read, and the table has no key by which to tell whether the rows are there")
+	}
+	return nil
 }
 
 // isPast reports whether the table's record is further on in a server's log than place.

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/apache/arrow-go/v18/arrow"
+
 	"github.com/tidemark/tidemark/checkpoint"
 	"github.com/tidemark/tidemark/ingest/decode"
 	"github.com/tidemark/tidemark/ingest/snapshot"
@@ -188,16 +190,17 @@ func (p *pipeline) newSink(ctx context.Context, name string, lt *lake.Table) (*s
 	return &sink{name: name, table: lt, index: index, record: record, strict: p.Strict, log: p.Logger, tell: p.observe, committed: time.Now(), compactor: p.compactor}, nil
 }
 
+// keyCodec returns the codec for the keys of a table.
 func keyCodec(lt *lake.Table) (*merge.KeyCodec, error) {
-	schema, key := lt.ArrowSchema(), lt.Key()
-	fields := schema.Fields()
-	var columns []int
-	columns = append(columns, key...)
-	picked := fields[:0:0]
-	for _, c := range columns {
-		picked = append(picked, fields[c])
+	schema := lt.ArrowSchema()
+	if lt.Keyless() {
+		return merge.NewRowCodec(schema.Fields())
 	}
-	return merge.NewKeyCodec(picked)
+	var fields []arrow.Field
+	for _, c := range lt.Key() {
+		fields = append(fields, schema.Field(c))
+	}
+	return merge.NewKeyCodec(fields)
 }
 
 func keyNames(p *decode.Plan) []string {

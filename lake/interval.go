@@ -48,7 +48,7 @@ func (i Interval) Holds(column arrow.Array) (func(row int) bool, error) {
 
 // Meets reports whether a data file may have rows of the interval, as far as its manifest entry tells.
 func (t *Table) Meets(f *FileInfo, i Interval) bool {
-	field := t.icebergSc.Fields()[t.key[0]]
+	field := t.icebergSc.Fields()[t.Key()[0]]
 	outside := func(bound []byte, end *decimal128.Num, below bool) bool {
 		if bound == nil || end == nil {
 			return false

@@ -24,7 +24,7 @@ func (t *Table) Inventory() []FileInfo {
 			wide[p]++
 		}
 	}
-	first := t.icebergSc.Fields()[t.key[0]]
+	first := t.icebergSc.Fields()[t.Key()[0]]
 	var out []FileInfo
 	for _, m := range t.data {
 		for _, e := range m.entries {

@@ -98,8 +98,12 @@ type CreateOptions struct {
 // previousVersions is how many old metadata files a table keeps.
 const previousVersions = 20
 
-// keyOrder is the sort order of a table: by its key, as our data files are sorted. Engines that rewrite files keep to it.
+// keyOrder is the sort order of a table: by its key, as our data files are sorted. Engines that rewrite files keep to it. A table
+// without a key has none.
 func keyOrder(sc *iceberg.Schema) (table.SortOrder, error) {
+	if len(sc.IdentifierFieldIDs) == 0 {
+		return table.UnsortedSortOrder, nil
+	}
 	var fields []table.SortField
 	for _, id := range sc.IdentifierFieldIDs {
 		fields = append(fields, table.SortField{SourceIDs: []int{id}, Transform: iceberg.IdentityTransform{}, Direction: table.SortASC, NullOrder: table.NullsFirst})

@@ -96,7 +96,7 @@ func (t *Table) openRows(ctx context.Context, r *RowReader, part Interval, batch
 		}
 		r.columns = append(r.columns, at)
 	}
-	groups, err := r.choose(part, r.columns[t.key[0]])
+	groups, err := r.choose(part, r.columns[t.Key()[0]])
 	if err != nil || len(groups) == 0 {
 		return r, err
 	}

@@ -1,7 +1,6 @@
 package lake
 
 import (
-	"errors"
 	"fmt"
 	"strconv"
 
@@ -12,7 +11,8 @@ import (
 // fieldIDKey is the Arrow field metadata that becomes the Parquet field id.
 const fieldIDKey = "PARQUET:field_id"
 
-// SchemaFromArrow gives the columns of an Arrow schema the ids 1, 2, ... and makes the key columns the identifier fields.
+// SchemaFromArrow gives the columns of an Arrow schema the ids 1, 2, ... and makes the key columns the identifier fields. A table without a key
+// has none.
 func SchemaFromArrow(schema *arrow.Schema, key []int) (*iceberg.Schema, error) {
 	var fields []iceberg.NestedField
 	for i, f := range schema.Fields() {
@@ -108,9 +108,6 @@ func arrowSchema(sc *iceberg.Schema) (*arrow.Schema, []int, error) {
 	var key []int
 	for _, id := range sc.IdentifierFieldIDs {
 		key = append(key, ordinal[id])
-	}
-	if len(key) == 0 {
-		return nil, nil, errors.New("the table has no identifier fields, so its rows have no key")
 	}
 	return arrow.NewSchema(fields, nil), key, nil
 }

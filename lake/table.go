@@ -62,6 +62,14 @@ type DataFile struct {
 	deletes []*entry // delete files that concern this file alone
 }
 
+// Live is the number of rows that are not deleted.
+func (f *DataFile) Live() int64 {
+	if f.Deleted == nil {
+		return f.Rows
+	}
+	return f.Rows - int64(f.Deleted.GetCardinality())
+}
+
 // entry is a live entry of a manifest.
 type entry struct {
 	file     iceberg.DataFile
@@ -204,8 +212,21 @@ func (t *Table) FormatVersion() int { return t.format }
 // ArrowSchema is the table's schema.
 func (t *Table) ArrowSchema() *arrow.Schema { return t.schema }
 
-// Key has the ordinals of the key columns, in key order.
-func (t *Table) Key() []int { return t.key }
+// Key has the ordinals of the columns that a row is known by: those of the key, in key order, or all when the table has no
+// key.
+func (t *Table) Key() []int {
+	if !t.Keyless() {
+		return t.key
+	}
+	all := make([]int, t.schema.NumFields())
+	for i := range all {
+		all[i] = i
+	}
+	return all
+}
+
+// Keyless reports whether the table has no identifier fields: its rows are a multiset, in no order.
+func (t *Table) Keyless() bool { return len(t.key) == 0 }
 
 // SnapshotID is the current snapshot of main, or the head of LoadBranch for a table opened on it; 0 when there is none.
 func (t *Table) SnapshotID() int64 { return t.snapshot }

@@ -29,12 +29,15 @@ type span struct{ off, len uint32 }
 
 // Batch collapses the changes of one table: of each key only the last version survives. It implements Sink.
 //
+// Of a table without a key only the difference survives: how many more rows of the same values there are, or how many less.
+//
 // A Batch is filled by one goroutine and handed over as a whole by Cut.
 type Batch struct {
 	codec   *KeyCodec
 	entries []entry
 	slots   []uint32 // open addressing over entries: index + 1, 0 is free
 	arena   []byte   // canonical bytes of keys that do not fit a Key
+	net     []int32  // of whole rows, for each entry: how many more there are
 	changes Changes
 	odd     oddities
 }
@@ -64,12 +67,16 @@ func (b *Batch) Insert(k Key, raw []byte, row int) {
 // Update implements Sink.
 func (b *Batch) Update(before Key, beforeRaw []byte, after Key, afterRaw []byte, row int) {
 	b.changes.Updates++
+	if before == after && b.codec.rows {
+		return
+	}
 	if before != after {
 		b.remove(before, beforeRaw)
 		b.put(after, afterRaw, row)
 		return
 	}
-	e, found := b.entry(after, afterRaw, present)
+	i, found := b.entry(after, afterRaw, present)
+	e := &b.entries[i]
 	if found && e.row == gone {
 		b.odd.add(UpdateOfAbsent, e.key, b.rawOf(e), b.codec)
 	}
@@ -83,7 +90,13 @@ func (b *Batch) Delete(k Key, raw []byte) {
 }
 
 func (b *Batch) put(k Key, raw []byte, row int) {
-	e, found := b.entry(k, raw, absent)
+	if b.codec.rows {
+		i := b.count(k, 1)
+		b.entries[i].row = int32(row)
+		return
+	}
+	i, found := b.entry(k, raw, absent)
+	e := &b.entries[i]
 	if found && e.row != gone {
 		b.odd.add(InsertOfPresent, e.key, b.rawOf(e), b.codec)
 	}
@@ -91,11 +104,31 @@ func (b *Batch) put(k Key, raw []byte, row int) {
 }
 
 func (b *Batch) remove(k Key, raw []byte) {
-	e, found := b.entry(k, raw, present)
+	if b.codec.rows {
+		if e := &b.entries[b.count(k, -1)]; e.raw.len == 0 {
+			e.raw = b.keep(raw[:min(len(raw), maxRowText)])
+		}
+		return
+	}
+	i, found := b.entry(k, raw, present)
+	e := &b.entries[i]
 	if found && e.row == gone {
 		b.odd.add(DeleteOfAbsent, e.key, b.rawOf(e), b.codec)
 	}
 	e.row = gone
+}
+
+// maxRowText is how much of a whole row is kept, to name it should the lake not have it.
+const maxRowText = 256
+
+// count adds to the number of rows that are the same, and returns their entry.
+func (b *Batch) count(k Key, by int32) int {
+	i, found := b.entry(k, nil, present)
+	if !found {
+		b.net = append(b.net, 0)
+	}
+	b.net[i] += by
+	return i
 }
 
 // Changes counts what the batch received since the last Cut.
@@ -107,11 +140,11 @@ func (b *Batch) Len() int { return len(b.entries) }
 // Bytes is the memory the batch holds, rows not included.
 func (b *Batch) Bytes() int {
 	const entrySize = 32
-	return cap(b.entries)*entrySize + cap(b.slots)*4 + cap(b.arena)
+	return cap(b.entries)*entrySize + cap(b.slots)*4 + cap(b.arena) + cap(b.net)*4
 }
 
-// entry returns the entry of a key, making it when the batch has none. The pointer is good until the next call.
-func (b *Batch) entry(k Key, raw []byte, first expect) (e *entry, found bool) {
+// entry returns the number of the entry of a key, making it when the batch has none.
+func (b *Batch) entry(k Key, raw []byte, first expect) (n int, found bool) {
 	if len(b.entries)*4 >= len(b.slots)*3 {
 		b.grow()
 	}
@@ -122,19 +155,21 @@ func (b *Batch) entry(k Key, raw []byte, first expect) (e *entry, found bool) {
 		if s == 0 {
 			break
 		}
-		if e := &b.entries[s-1]; e.key == k {
-			return e, true
+		if b.entries[s-1].key == k {
+			return int(s - 1), true
 		}
 		i = (i + 1) & mask
 	}
-	n := entry{key: k, row: gone, expect: first}
-	if raw != nil {
-		n.raw = span{uint32(len(b.arena)), uint32(len(raw))}
-		b.arena = append(b.arena, raw...)
-	}
-	b.entries = append(b.entries, n)
+	b.entries = append(b.entries, entry{key: k, raw: b.keep(raw), row: gone, expect: first})
 	b.slots[i] = uint32(len(b.entries))
-	return &b.entries[len(b.entries)-1], false
+	return len(b.entries) - 1, false
+}
+
+// keep copies a key's bytes into the arena.
+func (b *Batch) keep(raw []byte) span {
+	kept := span{uint32(len(b.arena)), uint32(len(raw))}
+	b.arena = append(b.arena, raw...)
+	return kept
 }
 
 func (b *Batch) grow() {
@@ -156,7 +191,11 @@ func (b *Batch) rawOf(e *entry) []byte { return b.arena[e.raw.off : e.raw.off+e.
 // rows after the decoder's flush.
 func (b *Batch) Cut() *Segment {
 	s := &Segment{codec: b.codec, entries: b.entries, arena: b.arena, Changes: b.changes, odd: b.odd}
-	s.sort()
+	if b.codec.rows {
+		s.spread(b.net)
+	} else {
+		s.sort()
+	}
 	*b = Batch{codec: b.codec, entries: make([]entry, 0, len(b.entries)), slots: b.slots}
 	clear(b.slots)
 	return s
@@ -171,7 +210,7 @@ func (k Key) hash() uint64 {
 // Segment is a cut batch: the net change of every key, and the order in which the surviving rows are to be written.
 type Segment struct {
 	codec   *KeyCodec
-	entries []entry // surviving rows first, in key order; then the keys that are gone
+	entries []entry // surviving rows first, in key order; then the keys that are gone. Of whole rows, one for each that comes or goes
 	arena   []byte
 	live    int
 	odd     oddities
@@ -191,6 +230,23 @@ func (s *Segment) Order(dst []int32) []int32 {
 		dst = append(dst, s.entries[i].row)
 	}
 	return dst
+}
+
+// spread makes as many entries of each whole row as there come or go. They stay in the order in which they came.
+func (s *Segment) spread(net []int32) {
+	counted := s.entries
+	s.entries = nil
+	for i, n := range net {
+		for range n {
+			s.entries = append(s.entries, counted[i])
+		}
+	}
+	s.live = len(s.entries)
+	for i, n := range net {
+		for range -n {
+			s.entries = append(s.entries, counted[i])
+		}
+	}
 }
 
 func (s *Segment) sort() {

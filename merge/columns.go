@@ -8,7 +8,7 @@ import (
 // Columns calls fn with the key of every row of the given key columns, in key order. raw is as KeyCodec.Key gives it:
 // good until fn returns.
 func (c *KeyCodec) Columns(columns []arrow.Array, fn func(row int, k Key, raw []byte)) error {
-	if ints, ok := columns[0].(*array.Int64); ok && len(columns) == 1 && ints.NullN() == 0 {
+	if ints, ok := columns[0].(*array.Int64); ok && len(columns) == 1 && c.fixed && ints.NullN() == 0 {
 		for row, v := range ints.Int64Values() { // by far the most tables
 			fn(row, Key{0, uint64(v) ^ 1<<63}, nil)
 		}
@@ -38,6 +38,11 @@ func (x *Index) Remap(to func(Place) Place) {
 		x.narrow.remap(to)
 	} else {
 		x.wide.remap(to)
+	}
+	for _, list := range x.more {
+		for i := range list {
+			list[i] = to(list[i])
+		}
 	}
 }
 

@@ -25,7 +25,7 @@ func Follow(ctx context.Context, t *lake.Table, codec *KeyCodec, x *Index, drift
 		pending = NewDelta()
 	}
 	left := map[uint32]bool{}
-	ended := map[Key]struct{}{} // keys of rows that the delta deletes in files that left
+	ended := map[Key]int{} // keys of rows that the delta deletes in files that left, and how many
 	for _, f := range drift.Gone {
 		left[f.ID] = true
 		positions := pending.Delete[f.ID]
@@ -34,7 +34,7 @@ func Follow(ctx context.Context, t *lake.Table, codec *KeyCodec, x *Index, drift
 		}
 		delete(pending.Delete, f.ID)
 		err := eachKey(ctx, t, f, codec, positions.Contains, func(k Key, _ []byte, _ uint32) error {
-			ended[k] = struct{}{}
+			ended[k]++
 			return nil
 		})
 		if err != nil {
@@ -45,14 +45,22 @@ func Follow(ctx context.Context, t *lake.Table, codec *KeyCodec, x *Index, drift
 		b := drift.Deleted[p.File]
 		return left[p.File] || b != nil && b.Contains(p.Pos)
 	})
-	did := Foreign{Rows: -dropped - len(ended)}
+	did := Foreign{Rows: -dropped}
+	for _, n := range ended {
+		did.Rows -= n
+	}
 	for _, f := range drift.Added {
 		deletes := roaring.New()
 		err := eachKey(ctx, t, f, codec, live(f), func(k Key, raw []byte, pos uint32) error {
 			did.Moved++
 			did.Rows++
-			if _, ok := ended[k]; ok {
+			if n := ended[k]; n > 0 {
+				ended[k]--
 				deletes.Add(pos)
+				return nil
+			}
+			if codec.rows {
+				x.Add(k, Place{f.ID, pos})
 				return nil
 			}
 			old, had := x.Put(k, Place{f.ID, pos})

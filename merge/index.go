@@ -1,6 +1,9 @@
 package merge
 
-import "math/bits"
+import (
+	"math/bits"
+	"slices"
+)
 
 // Place is where a live row stands.
 type Place struct {
@@ -11,11 +14,16 @@ type Place struct {
 // Index maps the key of every live row of a table to its place.
 //
 // It is a hash table in memory, 16 bytes a slot for keys that fit 64 bits and 24 for others, about 1.4 slots a row.
+// In a table without a key, rows that are the same as another take 8 bytes more each.
+//
 // It holds nothing that is not in the lake: it is built from the key columns of the live rows when a table is opened.
 // One goroutine at a time may use it.
 type Index struct {
 	narrow *table[uint64]
 	wide   *table[Key]
+
+	more   map[Key][]Place // of rows that are the same as one in wide
+	others int             // of them
 }
 
 // NewIndex returns an empty index for keys of the codec.
@@ -24,6 +32,15 @@ func NewIndex(codec *KeyCodec) *Index {
 		return &Index{narrow: newTable(func(k uint64) uint64 { return Key{0, k}.hash() })}
 	}
 	return &Index{wide: newTable(Key.hash)}
+}
+
+// Reserve makes room in an empty index for so many rows: to grow to there moves each of them several times.
+func (x *Index) Reserve(rows int) {
+	if x.narrow != nil {
+		x.narrow.reserve(rows)
+	} else {
+		x.wide.reserve(rows)
+	}
 }
 
 // Put records the place of a key and returns the place it had before.
@@ -42,12 +59,56 @@ func (x *Index) Remove(k Key) (old Place, had bool) {
 	return x.wide.remove(k)
 }
 
-// drop forgets the keys at the places that gone reports, in one pass over the index, and returns how many there were.
-func (x *Index) drop(gone func(Place) bool) int {
-	if x.narrow != nil {
-		return x.narrow.drop(gone)
+// Add records the place of one more row, in a table without a key, where several can be the same.
+func (x *Index) Add(k Key, p Place) {
+	first, had := x.wide.put(k, p)
+	if !had {
+		return
 	}
-	return x.wide.drop(gone)
+	if x.more == nil {
+		x.more = map[Key][]Place{}
+	}
+	x.more[k] = append(x.more[k], first)
+	x.others++
+}
+
+// RemoveOne forgets one of the rows of a key and returns its place.
+func (x *Index) RemoveOne(k Key) (old Place, had bool) {
+	list := x.more[k]
+	if len(list) == 0 {
+		return x.wide.remove(k)
+	}
+	old = list[len(list)-1]
+	x.keep(k, list[:len(list)-1])
+	x.others--
+	return old, true
+}
+
+// keep sets the places of the rows that are the same as the one in wide.
+func (x *Index) keep(k Key, list []Place) {
+	if len(list) == 0 {
+		delete(x.more, k)
+	} else {
+		x.more[k] = list
+	}
+}
+
+// drop forgets the rows at the places that gone reports, in one pass over the index, and returns how many there were.
+func (x *Index) drop(gone func(Place) bool) (n int) {
+	if x.narrow != nil {
+		return x.narrow.drop(gone, func(uint64) {})
+	}
+	for k, list := range x.more {
+		left := slices.DeleteFunc(list, gone)
+		n += len(list) - len(left)
+		x.keep(k, left)
+	}
+	x.others -= n
+	return n + x.wide.drop(gone, func(k Key) {
+		if p, had := x.RemoveOne(k); had { // of the others
+			x.wide.put(k, p)
+		}
+	})
 }
 
 // Get returns the place of a key.
@@ -58,12 +119,12 @@ func (x *Index) Get(k Key) (Place, bool) {
 	return x.wide.get(k)
 }
 
-// Len is the number of keys.
+// Len is the number of rows.
 func (x *Index) Len() int {
 	if x.narrow != nil {
 		return x.narrow.len()
 	}
-	return x.wide.len()
+	return x.wide.len() + x.others
 }
 
 // Bytes is the memory the index holds.
@@ -71,7 +132,7 @@ func (x *Index) Bytes() int {
 	if x.narrow != nil {
 		return x.narrow.capacity() * 16
 	}
-	return x.wide.capacity() * 24
+	return x.wide.capacity()*24 + len(x.more)*64 + x.others*8
 }
 
 // shardBits splits the table so that it grows a sixty-fourth at a time, and no growth needs a second copy of the whole.
@@ -93,6 +154,17 @@ type slot[K comparable] struct {
 }
 
 func newTable[K comparable](hash func(K) uint64) *table[K] { return &table[K]{hash: hash} }
+
+// reserve gives every shard slots for its share, and some more: hashes are not spread quite evenly.
+func (t *table[K]) reserve(n int) {
+	share := n >> shardBits
+	if share == 0 {
+		return
+	}
+	for i := range t.shards {
+		t.shards[i].slots = make([]slot[K], max(64, share*27/20))
+	}
+}
 
 // find returns the shard of a hash and its bits below the shard's number.
 func (t *table[K]) find(h uint64) (*shard[K], uint64) {
@@ -167,7 +239,8 @@ func (t *table[K]) remove(k K) (Place, bool) {
 	return old, true
 }
 
-func (t *table[K]) drop(gone func(Place) bool) (n int) {
+// drop removes the entries at the places that gone reports, calls removed with their keys, and returns how many there were.
+func (t *table[K]) drop(gone func(Place) bool, removed func(K)) (n int) {
 	var keys []K
 	for i := range t.shards {
 		keys = keys[:0]
@@ -178,6 +251,7 @@ func (t *table[K]) drop(gone func(Place) bool) (n int) {
 		}
 		for _, k := range keys {
 			t.remove(k)
+			removed(k)
 		}
 		n += len(keys)
 	}

@@ -26,10 +26,13 @@ type Key struct{ Hi, Lo uint64 }
 // decimals are 16 bytes big-endian with the sign bit flipped, unscaled; strings and binaries are escaped (00 becomes
 // 00 FF) and ended by 00 00 unless they come last.
 //
+// A table without a key is keyed by its whole rows (NewRowCodec), of which there can be several that are the same.
+//
 // Usage: Reset, one Append call per key column in key order, then Key. A KeyCodec is not safe for concurrent use.
 type KeyCodec struct {
 	columns []keyColumn
 	fixed   bool   // every key fits a Key verbatim
+	rows    bool   // the key is the whole row
 	next    int    // column the next Append call encodes
 	key     Key    // the key so far, when fixed
 	raw     []byte // the key so far, otherwise
@@ -74,6 +77,21 @@ func NewKeyCodec(fields []arrow.Field) (*KeyCodec, error) {
 	return c, nil
 }
 
+// NewRowCodec returns the codec for a table that has no key: a row is known by the values of all its columns. They can be
+// NULL, so each value comes after a byte that says whether there is one, and a float is its bits. The Key is always a hash, and
+// says nothing of an order.
+func NewRowCodec(fields []arrow.Field) (*KeyCodec, error) {
+	c, err := NewKeyCodec(fields)
+	if err != nil {
+		return nil, err
+	}
+	c.fixed, c.rows = false, true
+	return c, nil
+}
+
+// Rows reports whether the key is the whole row, so that there can be several rows of one key.
+func (c *KeyCodec) Rows() bool { return c.rows }
+
 // Fixed reports whether a Key holds the canonical bytes verbatim.
 func (c *KeyCodec) Fixed() bool { return c.fixed }
 
@@ -114,7 +132,7 @@ func (c *KeyCodec) AppendBool(v bool) {
 
 // AppendFloat appends a float or double value. Negative zero is the same key as zero, as in MySQL.
 func (c *KeyCodec) AppendFloat(v float64) {
-	if v == 0 {
+	if v == 0 && !c.rows {
 		v = 0
 	}
 	if c.columns[c.next].bits == 32 {
@@ -144,6 +162,7 @@ func (c *KeyCodec) AppendDecimal128(v decimal128.Num) {
 		c.next++
 		return
 	}
+	c.mark()
 	c.raw = binary.BigEndian.AppendUint64(c.raw, hi)
 	c.raw = binary.BigEndian.AppendUint64(c.raw, lo)
 	c.next++
@@ -151,6 +170,7 @@ func (c *KeyCodec) AppendDecimal128(v decimal128.Num) {
 
 // AppendBytes appends a string or binary value.
 func (c *KeyCodec) AppendBytes(v []byte) {
+	c.mark()
 	c.next++
 	if c.next == len(c.columns) {
 		c.raw = append(c.raw, v...)
@@ -166,9 +186,29 @@ func (c *KeyCodec) AppendBytes(v []byte) {
 	c.raw = append(c.raw, 0, 0)
 }
 
+// AppendNull appends a NULL, which only a whole row can have.
+func (c *KeyCodec) AppendNull() {
+	c.next++
+	c.raw = append(c.raw, nullMark)
+}
+
+// What stands before a value of a whole row.
+const (
+	nullMark = iota
+	valueMark
+)
+
+// mark says that a value follows.
+func (c *KeyCodec) mark() {
+	if c.rows {
+		c.raw = append(c.raw, valueMark)
+	}
+}
+
 func (c *KeyCodec) append(u uint64, bits int) {
 	c.next++
 	if !c.fixed {
+		c.mark()
 		switch bits {
 		case 8:
 			c.raw = append(c.raw, byte(u))
@@ -210,6 +250,16 @@ func (c *KeyCodec) Text(k Key, raw []byte) string {
 	var parts []string
 	for i, col := range c.columns {
 		var text string
+		if c.rows {
+			if len(raw) == 0 {
+				return strings.Join(append(parts, "..."), ", ")
+			}
+			mark := raw[0]
+			if raw = raw[1:]; mark == nullMark {
+				parts = append(parts, col.name+"=NULL")
+				continue
+			}
+		}
 		if col.bits == 0 {
 			var v []byte
 			v, raw = cutBytes(raw, i == len(c.columns)-1)

@@ -355,3 +355,25 @@ func BenchmarkGather(b *testing.B) {
 	}
 	b.ReportMetric(float64(b.N)*rows/b.Elapsed().Seconds(), "rows/s")
 }
+
+// BenchmarkIndexFill puts two million keys that are far apart into an empty index, as when a table is opened.
+func BenchmarkIndexFill(b *testing.B) {
+	const rows = 2_000_000
+	for _, reserved := range []bool{false, true} {
+		b.Run(map[bool]string{false: "grown", true: "reserved"}[reserved], func(b *testing.B) {
+			var bytes int
+			for b.Loop() {
+				x := NewIndex(codecFor(b, arrow.PrimitiveTypes.Int64))
+				if reserved {
+					x.Reserve(rows)
+				}
+				for i := range uint32(rows) {
+					x.Put(Key{0, uint64(i) * 7}, Place{1, i})
+				}
+				bytes = x.Bytes()
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*rows), "ns/key")
+			b.ReportMetric(float64(bytes)/rows, "B/key")
+		})
+	}
+}

@@ -11,13 +11,20 @@ import (
 	"github.com/tidemark/tidemark/lake"
 )
 
-// BuildIndex reads the key columns of every live row of a table. Two live rows with the same key are an error: the
-// table is not what the source has, and no upsert could mend it.
+// BuildIndex reads the key columns of every live row of a table. Two live rows with the same key are an error, unless the
+// key is the whole row: the table is not what the source has, and no upsert could mend it.
 func BuildIndex(ctx context.Context, t *lake.Table, codec *KeyCodec) (*Index, error) {
 	x := NewIndex(codec)
+	rows := int64(0)
+	for _, f := range t.Files() {
+		rows += f.Live()
+	}
+	x.Reserve(int(rows))
 	for _, f := range t.Files() {
 		err := eachKey(ctx, t, f, codec, live(f), func(k Key, raw []byte, pos uint32) error {
-			if old, had := x.Put(k, Place{f.ID, pos}); had {
+			if codec.rows {
+				x.Add(k, Place{f.ID, pos})
+			} else if old, had := x.Put(k, Place{f.ID, pos}); had {
 				return twice(codec, k, raw, pos, old)
 			}
 			return nil
@@ -78,8 +85,22 @@ func eachKey(ctx context.Context, t *lake.Table, f *lake.DataFile, codec *KeyCod
 // appender returns what appends the value of a row of a key column to the key under construction.
 func (c *KeyCodec) appender(column arrow.Array) (func(row int), error) {
 	if column.NullN() > 0 {
-		return nil, fmt.Errorf("a key column holds NULL")
+		if !c.rows {
+			return nil, fmt.Errorf("a key column holds NULL")
+		}
+		value, err := c.valueAppender(column)
+		return func(row int) {
+			if column.IsNull(row) {
+				c.AppendNull()
+			} else {
+				value(row)
+			}
+		}, err
 	}
+	return c.valueAppender(column)
+}
+
+func (c *KeyCodec) valueAppender(column arrow.Array) (func(row int), error) {
 	switch a := column.(type) {
 	case *array.Int64:
 		return func(row int) { c.AppendInt(a.Value(row)) }, nil

@@ -27,9 +27,15 @@ func (d *Delta) Resolve(s *Segment, x *Index, file uint32) {
 		e := &s.entries[i]
 		var old Place
 		var had bool
-		if i < s.live {
+		switch {
+		case s.codec.rows && i < s.live:
+			x.Add(e.key, Place{file, uint32(i)})
+			continue
+		case s.codec.rows:
+			old, had = x.RemoveOne(e.key)
+		case i < s.live:
 			old, had = x.Put(e.key, Place{file, uint32(i)})
-		} else {
+		default:
 			old, had = x.Remove(e.key)
 		}
 		if had {

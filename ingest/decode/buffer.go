@@ -108,6 +108,14 @@ func (b *buffer) setNull(row int) {
 	}
 }
 
+// unsetNull makes a row that may be NULL one that a value can be written to.
+func (b *buffer) unsetNull(row int) {
+	if bitutil.BitIsNotSet(b.bits, row) {
+		bitutil.SetBit(b.bits, row)
+		b.nulls--
+	}
+}
+
 // setBytes writes a string or binary value. It fails when the column's data would pass what 32-bit offsets can tell.
 func (b *buffer) setBytes(row int, v []byte) bool {
 	start := int(b.i32[row])

@@ -6,6 +6,7 @@ import (
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
+	"github.com/apache/arrow-go/v18/arrow/bitutil"
 	"github.com/apache/arrow-go/v18/arrow/memory"
 	"github.com/go-mysql-org/go-mysql/replication"
 
@@ -21,6 +22,7 @@ type Decoder struct {
 	room    int // rows that fit
 	last    int // rows of the last batch
 
+	identity      []int // ordinals of the columns that a row is known by: the key's, or all
 	before, after *merge.KeyCodec
 	text          []byte // a value under construction
 	zeroDates     int64
@@ -33,17 +35,25 @@ func NewDecoder(mem memory.Allocator, p *Plan) *Decoder {
 	for i := range p.columns {
 		d.buffers[i].column = &p.columns[i]
 	}
-	d.before, d.after = p.keyCodec(), p.keyCodec()
+	d.before, d.after, d.identity = p.keyCodec(), p.keyCodec(), p.Key
+	for i := range p.columns {
+		if p.Keyless() {
+			d.identity = append(d.identity, i)
+		}
+	}
 	return d
 }
 
 // keyCodec returns a codec for the key. Every type a column can have can be a key, so it cannot fail.
 func (p *Plan) keyCodec() *merge.KeyCodec {
-	fields := make([]arrow.Field, len(p.Key))
-	for i, k := range p.Key {
-		fields[i] = p.Schema.Field(k)
+	newCodec, fields := merge.NewRowCodec, p.Schema.Fields()
+	if !p.Keyless() {
+		newCodec, fields = merge.NewKeyCodec, make([]arrow.Field, len(p.Key))
+		for i, k := range p.Key {
+			fields[i] = p.Schema.Field(k)
+		}
 	}
-	codec, err := merge.NewKeyCodec(fields)
+	codec, err := newCodec(fields)
 	if err != nil {
 		panic(fmt.Sprintf("decode: key of %s.%s: %v", p.DB, p.Table, err))
 	}
@@ -53,7 +63,7 @@ func (p *Plan) keyCodec() *merge.KeyCodec {
 // Rows decodes the body of one rows event (what follows the column bitmaps) and tells sink of its changes in order.
 //
 // before and after are the event's bitmaps of the columns that the images have: a delete has the first, an insert the
-// second, an update both. The body is not kept. Of before images only the key is read.
+// second, an update both. The body is not kept. Of before images only the key is read, or all in a table without one.
 //
 // The errors are RowImageError, ValueError and CorruptError. Sink has then heard of the rows before the failing one,
 // which stay; every later call fails with ErrPoisoned.
@@ -108,11 +118,10 @@ func (d *Decoder) inserts(body []byte, sink merge.Sink) error {
 
 func (d *Decoder) updates(body []byte, sink merge.Sink) error {
 	for pos := 0; pos < len(body); {
-		next, err := d.keyImage(body, pos)
+		k, raw, next, err := d.beforeImage(body, pos)
 		if err != nil {
 			return err
 		}
-		k, raw := d.key(d.before)
 		if next, err = d.image(body, next); err != nil {
 			return err
 		}
@@ -126,15 +135,34 @@ func (d *Decoder) updates(body []byte, sink merge.Sink) error {
 
 func (d *Decoder) deletes(body []byte, sink merge.Sink) error {
 	for pos := 0; pos < len(body); {
-		next, err := d.keyImage(body, pos)
+		k, raw, next, err := d.beforeImage(body, pos)
 		if err != nil {
 			return err
 		}
-		k, raw := d.key(d.before)
 		sink.Delete(k, raw)
 		pos = next
 	}
 	return nil
+}
+
+// beforeImage reads the key of a before image, and returns where the image ends. Nothing of it stays in the next row.
+func (d *Decoder) beforeImage(body []byte, pos int) (k merge.Key, raw []byte, next int, err error) {
+	if !d.plan.Keyless() {
+		if next, err = d.keyImage(body, pos); err == nil {
+			k, raw = d.key(d.before)
+		}
+		return k, raw, next, err
+	}
+	zeroDates := d.zeroDates
+	if next, err = d.image(body, pos); err != nil {
+		return k, nil, 0, err
+	}
+	k, raw = d.key(d.before)
+	d.zeroDates = zeroDates
+	for i := range d.buffers {
+		d.buffers[i].unsetNull(d.rows)
+	}
+	return k, raw, next, nil
 }
 
 // whole checks that an image has every column.
@@ -229,8 +257,12 @@ func (d *Decoder) Release() {
 func (d *Decoder) key(codec *merge.KeyCodec) (merge.Key, []byte) {
 	row := d.rows
 	codec.Reset()
-	for _, k := range d.plan.Key {
+	for _, k := range d.identity {
 		b := &d.buffers[k]
+		if !b.key && bitutil.BitIsNotSet(b.bits, row) {
+			codec.AppendNull()
+			continue
+		}
 		switch b.store {
 		case storeInt32:
 			codec.AppendInt(int64(b.i32[row]))

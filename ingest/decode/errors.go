@@ -6,15 +6,6 @@ import (
 	"strings"
 )
 
-// NoKeyError says that a table has no primary key, so that its rows have no identity to merge by.
-type NoKeyError struct{ DB, Table string }
-
-func (e *NoKeyError) Error() string {
-	return fmt.Sprintf("table %s.%s has no primary key, and its rows cannot be told apart without one: add a key "+
-		"(ALTER TABLE `%[1]s`.`%[2]s` ADD COLUMN my_row_id BIGINT UNSIGNED NOT NULL AUTO_INCREMENT INVISIBLE PRIMARY KEY) or exclude the table (--tables '!%[1]s.%[2]s')",
-		e.DB, e.Table)
-}
-
 // MetadataError says that a table map does not carry what a plan needs.
 type MetadataError struct {
 	DB, Table string

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/go-mysql-org/go-mysql/mysql"
 	"github.com/go-mysql-org/go-mysql/replication"
 )
 
@@ -21,14 +22,18 @@ type Plan struct {
 	Schema *arrow.Schema
 
 	// Key has the ordinals of the primary key's columns, in key order. Where the key takes only a prefix of a column,
-	// the key here is the whole value: it is unique because its prefix is.
+	// the key here is the whole value: it is unique because its prefix is. A table without a primary key has none, nor has
+	// one with a FLOAT or DOUBLE in it, which Iceberg does not take (table spec, "Identifier Field IDs").
 	Key []int
 
 	columns []column
 	shape   shape
 }
 
-// NewPlan makes the plan for a table. Its errors are NoKeyError, MetadataError and ColumnError.
+// Keyless reports whether the table has no key, so that a row is known by the values of all its columns (merge.NewRowCodec).
+func (p *Plan) Keyless() bool { return len(p.Key) == 0 }
+
+// NewPlan makes the plan for a table. Its errors are MetadataError and ColumnError.
 func NewPlan(tm *replication.TableMapEvent) (*Plan, error) {
 	p := &Plan{DB: string(tm.Schema), Table: string(tm.Table), shape: shapeOf(tm)}
 	n := len(tm.ColumnType)
@@ -38,16 +43,18 @@ func NewPlan(tm *replication.TableMapEvent) (*Plan, error) {
 	if len(tm.ColumnMeta) != n || len(tm.NullBitmap) < (n+7)/8 {
 		return nil, &MetadataError{p.DB, p.Table, "column types"}
 	}
-	if len(tm.PrimaryKey) == 0 {
-		return nil, &NoKeyError{p.DB, p.Table}
-	}
 	isKey := make([]bool, n)
+	floats := false
 	for _, k := range tm.PrimaryKey {
 		if k >= uint64(n) || isKey[k] {
 			return nil, &MetadataError{p.DB, p.Table, "usable primary key"}
 		}
 		isKey[k] = true
 		p.Key = append(p.Key, int(k))
+		floats = floats || tm.ColumnType[k] == mysql.MYSQL_TYPE_FLOAT || tm.ColumnType[k] == mysql.MYSQL_TYPE_DOUBLE
+	}
+	if floats {
+		p.Key, isKey = nil, make([]bool, n)
 	}
 	facts, err := factsOf(p, tm)
 	if err != nil {

@@ -17,7 +17,7 @@ import (
 // A range begins where the last one ended without reading what lies before, except with a key that begins with a SET of many
 // members or an ENUM in descending order.
 //
-// A table whose key has only the beginnings of columns (PRIMARY KEY (b(10))) is one range: its index does not have the
+// A table without a key is one range, also when it is empty. A table whose key has only the beginnings of columns (PRIMARY KEY (b(10))) is one range: its index does not have the
 // order of the key.
 type Ranges struct {
 	table *Table
@@ -43,6 +43,10 @@ func (r *Ranges) At() Bound { return r.from }
 func (r *Ranges) Next(ctx context.Context, c *Conn) (next Range, ok bool, err error) {
 	if r.done {
 		return Range{}, false, nil
+	}
+	if r.table.Plan.Keyless() {
+		r.done = true
+		return Range{}, true, nil
 	}
 	to := Bound(nil)
 	if r.table.key.whole() {

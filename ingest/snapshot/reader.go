@@ -39,7 +39,7 @@ func NewReader(mem memory.Allocator, c *Conn, t *Table) *Reader {
 	return &Reader{table: t, conn: c, decoder: decode.NewDecoder(mem, t.Plan)}
 }
 
-// Start asks for a range; Next gives its rows. Errors are *source.Error, *ChangedError and *BoundError.
+// Start asks for a range, which is the whole of a table without a key; Next gives its rows. Errors are *source.Error, *ChangedError and *BoundError.
 func (r *Reader) Start(ctx context.Context, part Range) error {
 	if r.err != nil {
 		return r.err
@@ -51,7 +51,7 @@ func (r *Reader) Start(ctx context.Context, part Range) error {
 	if err != nil {
 		return err
 	}
-	query := "SELECT " + r.table.Plan.SelectList() + r.table.from() + where + " ORDER BY " + r.table.key.order()
+	query := "SELECT " + r.table.Plan.SelectList() + r.table.from() + where + r.table.order()
 	err = r.conn.do(ctx, r.op(), func() error { return r.table.changed(r.conn, r.begin(ctx, query)) })
 	if err != nil {
 		r.err = err

@@ -5,7 +5,7 @@
 // Arrow batches (Reader). Beside it, a Hasher makes rows of source and lake comparable.
 //
 // What must hold: a definition makes the same decode.Plan as the binary log's, and a row the same values. Ranges cover every
-// key there can be, each once. Nothing is held open or locked on the server between statements.
+// key there can be, each once. Nothing is locked, and nothing held open on the server between statements but by Freeze.
 //
 // conn.go        one connection, its session, its errors
 // definition.go  information_schema -> table map
@@ -16,6 +16,7 @@
 // ranges.go      primary key -> ranges, one after the other
 // bound.go       a range's ends: text to keep, SQL to ask with
 // reader.go      range -> rows
+// moment.go      a snapshot at a known position
 // position.go    how far the server is: what a read before could see
 // size.go        how large the server believes a table to be
 // rowhash.go     rows -> hashes, the same for rows of the source and of the lake

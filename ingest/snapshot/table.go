@@ -21,8 +21,7 @@ type Table struct {
 	key key
 }
 
-// Describe reads what a table looks like now. Errors are those of Definition and of decode.NewPlan: *decode.NoKeyError for
-// a table without a primary key among them.
+// Describe reads what a table looks like now. Errors are those of Definition and of decode.NewPlan.
 func Describe(ctx context.Context, c *Conn, db, table string) (*Table, error) {
 	d, err := c.define(ctx, db, table)
 	if err != nil {
@@ -35,13 +34,16 @@ func Describe(ctx context.Context, c *Conn, db, table string) (*Table, error) {
 	return &Table{DB: plan.DB, Table: plan.Table, Map: d.tm, Plan: plan, key: d.key}, nil
 }
 
-// Columns returns the names of the table's columns, and of those of its key.
+// Columns returns the names of the table's columns, and of those that a row is known by: its key's, or all.
 func (t *Table) Columns() (columns, key []string) {
 	for _, f := range t.Plan.Schema.Fields() {
 		columns = append(columns, f.Name)
 	}
 	for _, k := range t.Plan.Key {
 		key = append(key, columns[k])
+	}
+	if t.Plan.Keyless() {
+		key = columns
 	}
 	return columns, key
 }
@@ -50,6 +52,9 @@ func (t *Table) Columns() (columns, key []string) {
 // ones, in ascending order. Then a Bound of that column alone is a number, and means the same to those who do not know
 // the server's collations.
 func (t *Table) ByNumber() bool {
+	if t.Plan.Keyless() {
+		return false
+	}
 	first := &t.key.parts[0]
 	if !t.key.whole() || first.descending {
 		return false
@@ -101,5 +106,17 @@ func (t *Table) changed(c *Conn, err error) error {
 // from is the FROM clause. The index is named because a range of keys may look better in another to the server, whose rows
 // it would then have to sort.
 func (t *Table) from() string {
-	return " FROM " + quoteName(t.DB) + "." + quoteName(t.Table) + " FORCE INDEX (" + quoteName(t.key.index) + ")"
+	from := " FROM " + quoteName(t.DB) + "." + quoteName(t.Table)
+	if t.Plan.Keyless() {
+		return from
+	}
+	return from + " FORCE INDEX (" + quoteName(t.key.index) + ")"
+}
+
+// order is the ORDER BY clause of rows in the order of the key.
+func (t *Table) order() string {
+	if t.Plan.Keyless() {
+		return ""
+	}
+	return " ORDER BY " + t.key.order()
 }

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/memory"
 	"github.com/go-mysql-org/go-mysql/replication"
 	"github.com/zeebo/xxh3"
@@ -153,7 +154,7 @@ func (c *changes) event(tx *source.Transaction, e *source.Event) error {
 	}
 	switch {
 	case e.Rows != nil:
-		return c.rows(e.Rows, unclear)
+		return c.rows(tx, e.Rows, unclear)
 	case e.Query != nil:
 		// A new type or another list of labels changes what rows say without an image of them.
 		st := decode.Classify(e.Query.Schema, e.Query.SQL)
@@ -184,9 +185,14 @@ func (discard) Delete(merge.Key, []byte)                         {}
 
 // rows decodes the images of a rows event. Those from before a change are read like those from after an insert, since all
 // of their columns are needed.
-func (c *changes) rows(r *source.Rows, unclear func(string) error) error {
+func (c *changes) rows(tx *source.Transaction, r *source.Rows, unclear func(string) error) error {
 	if string(r.Table.Schema) != c.id.DB || string(r.Table.Table) != c.id.Table {
 		return nil
+	}
+	if c.tally != nil {
+		if counts, err := c.tally.counts(tx.GTID); err != nil || !counts {
+			return err
+		}
 	}
 	if c.table != r.Table {
 		if err := c.use(r.Table, unclear); err != nil {
@@ -254,6 +260,9 @@ func (c *changes) flush() error {
 	}
 	err = c.hasher.Each(batch, func(row int, key, all xxh3.Uint128) error {
 		h := c.half.hashed(key, all)
+		if c.tally != nil && c.part.takes(h.key) {
+			return c.tallyImage(batch, row, all)
+		}
 		if in != nil && !in(row) || !c.part.takes(h.key) || c.touched[h.key] {
 			return nil
 		}
@@ -270,4 +279,14 @@ func (c *changes) flush() error {
 	})
 	c.images = c.images[:0]
 	return err
+}
+
+// tallyImage counts an image of a table without a key.
+func (c *changes) tallyImage(batch arrow.RecordBatch, row int, all xxh3.Uint128) error {
+	c.touched[c.half.hashed(all, all).key] = true
+	if c.images[row] == before {
+		return c.tally.take(c.hasher, batch, row, all)
+	}
+	c.tally.add(all, 1)
+	return nil
 }

@@ -26,7 +26,8 @@ type comparison struct {
 	half     half
 	findings *findings
 	lake     hashes
-	rows     atomic.Int64 // of the source
+	tally    *tally       // instead of lake, of a table without a key
+	held     atomic.Int64 // rows of the lake
 }
 
 // suspect is a row of the source that the lake has otherwise, or not: a difference, unless the row was touched.
@@ -41,20 +42,14 @@ const suspectBytes = 16 << 20
 
 // result is what became of a part.
 type result struct {
-	rows, touched int64
+	rows, touched int64 // of the lake; keys
 	count         map[Kind]int64
 	named         []Difference
 }
 
 // compare compares the part. Its errors are those of source, snapshot, decode and lake, *ChangedError, and errCollision.
 func (p *comparison) compare(ctx context.Context) (result, error) {
-	err := p.eachLakeRow(ctx, func(_ *snapshot.Hasher, _ arrow.RecordBatch, _ int, r hashed) error {
-		if !p.lake.add(r) {
-			p.findings.add(finding{key: r.key, kind: Duplicate})
-		}
-		return nil
-	})
-	if err != nil {
+	if err := p.readLake(ctx); err != nil {
 		return result{}, err
 	}
 	stream, err := source.Dial(ctx, p.streamConfig(), p.host, p.view.set)
@@ -83,7 +78,12 @@ func (p *comparison) compare(ctx context.Context) (result, error) {
 	})
 	var suspects []suspect
 	g.Go(func() (err error) {
-		if suspects, err = p.selectRows(reading); err == nil {
+		if p.tally != nil {
+			err = p.countSource(reading)
+		} else {
+			suspects, err = p.selectRows(reading)
+		}
+		if err == nil {
 			err = p.await(reading, c)
 		}
 		if err != nil {
@@ -101,16 +101,39 @@ func (p *comparison) compare(ctx context.Context) (result, error) {
 			p.findings.add(finding{s.key, s.kind, s.row})
 		}
 	}
+	if p.tally != nil {
+		p.tally.report(p)
+	}
 	p.lake.unsettled(func(key uint64) { p.findings.add(finding{key: key, kind: Extra}) })
-	out := result{rows: p.rows.Load(), touched: int64(len(c.touched)), count: p.findings.count}
+	out := result{rows: p.held.Load(), touched: int64(len(c.touched)), count: p.findings.count}
 	out.named, err = p.explain(ctx)
 	return out, err
+}
+
+// readLake takes in the lake's rows. Of a table without a key it begins the source's snapshot too, so that the log is read with
+// its position known.
+func (p *comparison) readLake(ctx context.Context) error {
+	if p.source.Plan.Keyless() {
+		p.tally = &tally{}
+		if err := p.countLake(ctx); err != nil {
+			return err
+		}
+		return p.freeze(ctx)
+	}
+	return p.eachLakeRow(ctx, func(_ *snapshot.Hasher, _ arrow.RecordBatch, _ int, key, all xxh3.Uint128) error {
+		p.held.Add(1)
+		r := p.half.hashed(key, all)
+		if !p.lake.add(r) {
+			p.findings.add(finding{key: r.key, kind: Duplicate})
+		}
+		return nil
+	})
 }
 
 var errReadAll = errors.New("everything was read")
 
 // eachLakeRow calls fn, from several goroutines at once, with the live rows of the part.
-func (p *comparison) eachLakeRow(ctx context.Context, fn func(h *snapshot.Hasher, batch arrow.RecordBatch, row int, r hashed) error) error {
+func (p *comparison) eachLakeRow(ctx context.Context, fn func(h *snapshot.Hasher, batch arrow.RecordBatch, row int, key, all xxh3.Uint128) error) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(p.Parallel)
 	mem := lake.NewRecycler(int64(p.Parallel) * (16 << 20))
@@ -136,7 +159,7 @@ func (p *comparison) eachLakeRow(ctx context.Context, fn func(h *snapshot.Hasher
 
 const lakeBatch = 16 << 10
 
-func (p *comparison) eachRowOf(ctx context.Context, f *lake.FileInfo, rows *lake.RowReader, h *snapshot.Hasher, fn func(h *snapshot.Hasher, batch arrow.RecordBatch, row int, r hashed) error) error {
+func (p *comparison) eachRowOf(ctx context.Context, f *lake.FileInfo, rows *lake.RowReader, h *snapshot.Hasher, fn func(h *snapshot.Hasher, batch arrow.RecordBatch, row int, key, all xxh3.Uint128) error) error {
 	for {
 		if err := context.Cause(ctx); err != nil {
 			return err
@@ -152,11 +175,10 @@ func (p *comparison) eachRowOf(ctx context.Context, f *lake.FileInfo, rows *lake
 		in, err := p.part.holds(batch, p.key[0])
 		if err == nil {
 			err = h.Each(batch, func(row int, key, all xxh3.Uint128) error {
-				r := p.half.hashed(key, all)
-				if in != nil && !in(row) || !p.part.takes(r.key) || f.Deleted != nil && f.Deleted.Contains(uint32(at+int64(row))) {
+				if in != nil && !in(row) || !p.part.takes(p.half.hashed(key, all).key) || f.Deleted != nil && f.Deleted.Contains(uint32(at+int64(row))) {
 					return nil
 				}
-				return fn(h, batch, row, r)
+				return fn(h, batch, row, key, all)
 			})
 		}
 		batch.Release()
@@ -211,6 +233,11 @@ type selecting struct {
 }
 
 func (w *selecting) rangeRows(ctx context.Context, reader *snapshot.Reader) error {
+	return w.eachBatch(ctx, reader, w.batch)
+}
+
+// eachBatch calls fn with the rows of a range; fn returns how many of them are the part's.
+func (p *comparison) eachBatch(ctx context.Context, reader *snapshot.Reader, fn func(arrow.RecordBatch) (int64, error)) error {
 	for {
 		batch, err := reader.Next(ctx)
 		if errors.Is(err, io.EOF) {
@@ -219,11 +246,12 @@ func (w *selecting) rangeRows(ctx context.Context, reader *snapshot.Reader) erro
 		if err != nil {
 			return err
 		}
-		err = w.batch(batch)
-		n := int(batch.NumRows())
+		n, err := fn(batch)
+		p.progress(p.name, n)
+		all := int(batch.NumRows())
 		batch.Release()
-		if err == nil && w.limiter != nil {
-			err = w.limiter.WaitN(ctx, n)
+		if err == nil && p.limiter != nil {
+			err = p.limiter.WaitN(ctx, all)
 		}
 		if err != nil {
 			return err
@@ -231,9 +259,8 @@ func (w *selecting) rangeRows(ctx context.Context, reader *snapshot.Reader) erro
 	}
 }
 
-func (w *selecting) batch(batch arrow.RecordBatch) error {
-	n := int64(0)
-	err := w.hasher.Each(batch, func(row int, key, all xxh3.Uint128) error {
+func (w *selecting) batch(batch arrow.RecordBatch) (n int64, err error) {
+	err = w.hasher.Each(batch, func(row int, key, all xxh3.Uint128) error {
 		r := w.half.hashed(key, all)
 		if !w.part.takes(r.key) {
 			return nil
@@ -257,9 +284,7 @@ func (w *selecting) batch(batch arrow.RecordBatch) error {
 		w.suspects = append(w.suspects, s)
 		return nil
 	})
-	w.rows.Add(n)
-	w.progress(w.name, n)
-	return err
+	return n, err
 }
 
 // await waits until the log was read past everything that the SELECTs may have seen.

@@ -11,6 +11,7 @@ import (
 	"sync"
 
 	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/zeebo/xxh3"
 
 	"github.com/tidemark/tidemark/ingest/snapshot"
 )
@@ -63,7 +64,7 @@ func (f *findings) add(one finding) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.count[one.kind]++
-	if len(f.list) < f.limit {
+	if len(f.list) < f.limit && (one.kind != Missing || one.source != nil) {
 		f.list = append(f.list, one)
 	}
 }
@@ -83,7 +84,8 @@ func (p *comparison) explain(ctx context.Context) ([]Difference, error) {
 	}
 	if len(wanted) > 0 {
 		var mu sync.Mutex
-		err := p.eachLakeRow(ctx, func(h *snapshot.Hasher, batch arrow.RecordBatch, row int, r hashed) error {
+		err := p.eachLakeRow(ctx, func(h *snapshot.Hasher, batch arrow.RecordBatch, row int, key, all xxh3.Uint128) error {
+			r := p.half.hashed(key, all)
 			if !wanted[r.key] {
 				return nil
 			}

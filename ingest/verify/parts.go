@@ -65,6 +65,9 @@ type planner struct {
 func newPlanner(o *Options, t *snapshot.Table, done *tableState, lakeRows int64) *planner {
 	from, shares := done.at()
 	most := o.Memory / hashBytes
+	if t.Plan.Keyless() {
+		most = o.Memory / tallyBytes
+	}
 	partRows := int(min(int64(o.PartRows), most))
 	rangeRows := min(o.RangeRows, partRows)
 	return &planner{

@@ -11,7 +11,6 @@ import (
 	"github.com/dustin/go-humanize"
 
 	"github.com/tidemark/tidemark/checkpoint"
-	"github.com/tidemark/tidemark/ingest/decode"
 	"github.com/tidemark/tidemark/ingest/snapshot"
 	"github.com/tidemark/tidemark/ingest/source"
 )
@@ -23,10 +22,9 @@ type Result string
 const (
 	Equal       Result = "equal"
 	Different   Result = "different"
-	NotInLake   Result = "not-in-lake"  // the source has it, the lake does not
-	NotFollowed Result = "not-followed" // as before, and it has no key to follow it by
-	Interrupted Result = "interrupted"  // the run was ended before the table was compared to its end
-	Failed      Result = "failed"       // it could not be compared, or not to its end; Error says why
+	NotInLake   Result = "not-in-lake" // the source has it, the lake does not
+	Interrupted Result = "interrupted" // the run was ended before the table was compared to its end
+	Failed      Result = "failed"      // it could not be compared, or not to its end; Error says why
 )
 
 // Report is the outcome of a run.
@@ -46,7 +44,7 @@ type Position struct {
 type Compared struct {
 	Position
 	Parts int   `json:"parts"`
-	Rows  int64 `json:"rows"` // of the source
+	Rows  int64 `json:"rows"` // of the lake, at the position
 }
 
 // TableReport is the outcome of a table.
@@ -54,7 +52,7 @@ type TableReport struct {
 	Table    string           `json:"table"`
 	Result   Result           `json:"result"`
 	State    checkpoint.State `json:"state,omitempty"` // of the lake's table
-	Rows     int64            `json:"rows"`            // of the source
+	Rows     int64            `json:"rows"`            // of the lake, at their positions
 	Touched  int64            `json:"touched"`         // keys that were compared by the binary log, having been changed since the position
 	Behind   int64            `json:"behind"`          // transactions that the source had at the start, and the position lacks
 	Compared []Compared       `json:"compared,omitempty"`
@@ -104,12 +102,7 @@ func (r *run) absent(ctx context.Context, n source.TableName) TableReport {
 		return t
 	}
 	defer conn.Close()
-	var noKey *decode.NoKeyError
-	_, err = snapshot.Describe(ctx, conn, n.DB, n.Table)
-	switch {
-	case errors.As(err, &noKey):
-		t.Result = NotFollowed
-	case err != nil:
+	if _, err = snapshot.Describe(ctx, conn, n.DB, n.Table); err != nil {
 		t.fail(err)
 	}
 	return t
@@ -165,8 +158,6 @@ func (t *TableReport) writeText(w io.Writer) {
 		say("%s: DIFFERENT in %s of %s", t.Table, plural(t.Differences, "key"), rows)
 	case NotInLake:
 		say("%s: NOT IN THE LAKE", t.Table)
-	case NotFollowed:
-		say("%s: not in the lake: it has no primary key to follow it by", t.Table)
 	case Interrupted:
 		say("%s: interrupted after %s, %s until then", t.Table, rows, plural(t.Differences, "difference"))
 	case Failed:

@@ -34,7 +34,7 @@ type tableState struct {
 type partDone struct {
 	part
 	Position
-	Rows    int64          `json:"rows"`    // of the source
+	Rows    int64          `json:"rows"`    // of the lake
 	Touched int64          `json:"touched"` // keys that were changed between the position and the SELECT
 	Count   map[Kind]int64 `json:"count,omitempty"`
 	Named   []Difference   `json:"named,omitempty"`

@@ -46,10 +46,7 @@ func (t *table) look(ctx context.Context) error {
 	}
 	t.name = t.id.String()
 	for _, f := range lt.Files() {
-		t.rows += f.Rows
-		if f.Deleted != nil {
-			t.rows -= int64(f.Deleted.GetCardinality())
-		}
+		t.rows += f.Live()
 	}
 	return nil
 }
@@ -148,7 +145,7 @@ func (r *run) table(ctx context.Context, t *table) error {
 // mayPass reports whether another attempt, with another view of the lake or another server, may do.
 func mayPass(err error) bool {
 	var changed *snapshot.ChangedError
-	return source.CanPass(err) || source.IsStreamError(err) && source.Classify(err) != source.KindPrivilege || errors.Is(err, fs.ErrNotExist) || errors.As(err, &changed)
+	return source.CanPass(err) || source.IsStreamError(err) && source.Classify(err) != source.KindPrivilege || errors.Is(err, fs.ErrNotExist) || errors.Is(err, errUncertain) || errors.As(err, &changed)
 }
 
 // session is a view of the lake and a server to compare it with.

@@ -21,6 +21,7 @@
 // table.go    one table: the view of the lake, the server, attempts
 // parts.go    which rows are compared at a time
 // compare.go  one part
+// tally.go    tables without a key
 // hashes.go   the lake's rows of a part, as hashes
 // changes.go  the binary log beside the SELECTs
 // findings.go what differs, and in which columns

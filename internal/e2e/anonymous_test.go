@@ -455,3 +455,64 @@ func TestGTIDModes(t *testing.T) {
 	equal(t, primary, lake.byDuckDB(t))
 	lake.states(t, "live")
 }
+
+// TestLoadWithoutGTIDs: tables are loaded from a server without GTIDs while they change, over kills and a restart of the server, and
+// again by `tidemark load`; when the server is lost in the middle, the load begins anew on another.
+func TestLoadWithoutGTIDs(t *testing.T) {
+	s := testenv.MySQL(t, withoutGTIDs)
+	s.Exec(t, schema)
+	many(t, s, 6000)
+	s.Exec(t, "CREATE TABLE app.no_key (n INT); INSERT INTO app.no_key VALUES (1)")
+	other := standby(t, s)
+	lake := localLake(t)
+	list := testenv.URL(s, other)
+	noKey := []string{"--tables", "app.*,!app.ignored,!app.no_key", "--wait-for-server", "1s"}
+	stop, stopChanges := background(t, newWorkload(33), s), changing(t, s, 6000, 34)
+	slow := append(noKey, "--load-rate", "3000")
+
+	p := startLoading(t, lake, list, slow...)
+	read := func(p *tidemark) string { // waits for a range, and returns the server it was read from
+		until(t, "a range is read", func() (bool, string) {
+			progress, loading := lake.progress(t, "big")
+			return loading && progress.Ranges > 0, p.text()
+		})
+		return lake.checkpoints(t)["big"].Checkpoint.ServerUUID
+	}
+	first := read(p)
+	p.kill()
+	p = startLoading(t, lake, list, slow...)
+	p.waitForLog("the load goes on\" table=app.big")
+	p.kill()
+	used, left := s, other
+	if first == other.UUID() {
+		used, left = other, s
+	}
+	if used == s { // the workload needs it
+		t.Logf("the load reads the source of the other")
+	} else {
+		used.Kill(t)
+		p = startLoading(t, lake, list, slow...)
+		p.waitForLog("waiting for the server that tables were read from before")
+		p.waitForLog("cannot go on with another")
+		if second := read(p); second != left.UUID() {
+			t.Errorf("the load goes on with the server %s, want %s", second, left.UUID())
+		}
+		p.kill()
+		used.Start(t)
+	}
+	p = startLoading(t, lake, list, noKey...)
+	p.waitForLog("loaded table joins the stream\" table=app.big")
+	p.waitForLog("opening the tables again")
+	p.waitForLog("msg=committed table=app.hot")
+
+	again := loadAgain(t, lake, list, "app.big", "--wait-for-ingest", "5m")
+	ends(t, again, 0, "table is loaded by the ingest that writes it")
+	stop()
+	stopChanges()
+	p.stop()
+	catchUp(t, lake, list, append(noKey, "--start", "initial", "--strict")...)
+	equal(t, s, lake.byDuckDB(t))
+	equalTables(t, s, lake.byDuckDB(t), bigTable)
+	lake.states(t, "live")
+	ends(t, startIngest(t, lake, list, "--start", "initial", "--until", "caught-up"), 1, "app.no_key is not loaded", "it has no key, and the source no GTIDs")
+}

@@ -247,7 +247,8 @@ func TestLoadResumes(t *testing.T) {
 }
 
 // TestLoadKeys loads tables of all shapes of keys in ranges of a few rows while their rows change, with them an empty table
-// and one of a row; a table without a primary key is refused, and the others are loaded all the same.
+// and one of a row, tables without a primary key, and one with a float for a key; one with a column that is not understood is refused, and
+// the others are loaded all the same.
 func TestLoadKeys(t *testing.T) {
 	s := testenv.MySQL(t)
 	s.Exec(t, "CREATE DATABASE app")
@@ -268,16 +269,26 @@ func TestLoadKeys(t *testing.T) {
 		"last":       {"a INT NOT NULL", "a", "2147483347 + i"},
 		"one_row":    {"a INT NOT NULL", "a", ""},
 		"none":       {"a INT NOT NULL", "a", ""},
+		"by_unique":  {"a INT NOT NULL", "a", "i"},
+		"by_float":   {"a DOUBLE NOT NULL", "a", "i / 7"},
+		"no_key":     {"a VARCHAR(40) NOT NULL", "a", "CONCAT('k', i)"},
+		"no_key_one": {"a INT NOT NULL", "a", ""},
 	} {
 		s.Exec(t, fmt.Sprintf("CREATE TABLE app.%s (%s, n INT NOT NULL, PRIMARY KEY (%s)) DEFAULT CHARSET=utf8mb4", name, c.columns, c.key))
 		keyed[name] = strings.ReplaceAll(c.key, " DESC", "")
+		if strings.HasPrefix(name, "no_key") {
+			s.Exec(t, "ALTER TABLE app."+name+" DROP PRIMARY KEY")
+		}
+		if name == "by_unique" {
+			s.Exec(t, "ALTER TABLE app.by_unique DROP PRIMARY KEY, ADD UNIQUE KEY (a)")
+		}
 		if c.value != "" {
 			s.Exec(t, fmt.Sprintf("USE app; INSERT INTO %s SELECT %s, i FROM (WITH RECURSIVE x (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM x WHERE i < 300) SELECT i FROM x) AS x", name, c.value))
 			changes = append(changes, "UPDATE "+name+" SET n = n + 1 WHERE n %% 3 = %[1]d", "DELETE FROM "+name+" WHERE n = %[2]d",
 				fmt.Sprintf("REPLACE INTO %s SELECT %s, i FROM (SELECT %%[2]d AS i) AS x", name, strings.ReplaceAll(c.value, "%", "%%")))
 		}
 	}
-	s.Exec(t, "INSERT INTO app.one_row VALUES (5, 5)", "CREATE TABLE app.keyless (a INT NOT NULL); INSERT INTO app.keyless VALUES (1)")
+	s.Exec(t, "INSERT INTO app.one_row VALUES (5, 5)", "CREATE TABLE app.places (id INT PRIMARY KEY, at POINT NOT NULL)")
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	session := s.Session(t, "app")
@@ -299,10 +310,10 @@ func TestLoadKeys(t *testing.T) {
 	}
 	cancel()
 	<-done
-	p.waitForLog("table not loaded; the others go on\" table=app.keyless")
+	p.waitForLog("table not loaded; the others go on\" table=app.places")
 	p.signal(syscall.SIGTERM)
-	ends(t, p, 1, "table app.keyless is not loaded", "no primary key")
-	catchUp(t, lake, testenv.URL(s), "--start", "initial", "--tables", "app.*,!app.keyless", "--strict")
+	ends(t, p, 1, "table app.places is not loaded", "GEOMETRY")
+	catchUp(t, lake, testenv.URL(s), "--start", "initial", "--tables", "app.*,!app.places", "--strict")
 	equalTables(t, s, lake.byDuckDB(t), keyed)
 }
 
@@ -460,6 +471,21 @@ func TestLoadCommand(t *testing.T) {
 	equal(t, s, read)
 	equalTables(t, s, read, bigTable)
 	ends(t, loadAgain(t, lake, testenv.URL(s), "app.nothing"), 1, "app.nothing")
+
+	// The ingest dies in the middle.
+	p = startLoading(t, lake, testenv.URL(s), "--load-rate", "1000")
+	p.waitForLog("going on")
+	again = loadAgain(t, lake, testenv.URL(s), "app.big", "--wait-for-ingest", "5s")
+	until(t, "the ingest loads it again", func() (bool, string) {
+		progress, _ := lake.progress(t, "big")
+		return progress.Ranges > 0 && !progress.Read(), p.text() + again.text()
+	})
+	p.kill()
+	again.waitForLog("the load does not go on: is the ingest running?")
+	p = startLoading(t, lake, testenv.URL(s))
+	ends(t, again, 0, "table is loaded by the ingest that writes it")
+	p.stop()
+	equalTables(t, s, read, bigTable)
 }
 
 // TestReloadPurged: when no server has what the tables lack, ingest ends with exit code 3; with --on-purged reload it
