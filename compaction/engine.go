@@ -29,7 +29,7 @@ var ErrByHand = errors.New("the statement has to be run by hand")
 // Work is a rewrite for an engine.
 type Work struct {
 	Table   catalog.Identifier
-	Key     []string // columns
+	Key     []string // columns; none in a table without a key
 	Groups  []Group  // heavy ones
 	Options Options
 }
@@ -128,6 +128,9 @@ func (v *View) Divide(p Plan, o Options, out Outside) (here Plan, there Work) {
 		return p, there
 	}
 	for _, column := range v.table.Key() {
+		if v.table.Keyless() {
+			break
+		}
 		there.Key = append(there.Key, v.table.ArrowSchema().Field(column).Name)
 	}
 	here = Plan{Left: p.Left}

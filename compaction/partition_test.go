@@ -168,7 +168,7 @@ func TestDivide(t *testing.T) {
 // TestPlanWithinPartitions: files of different partitions are neither counted nor merged together.
 func TestPlanWithinPartitions(t *testing.T) {
 	var files []File
-	for partition, n := range []int{7, 8, 9, 8} {
+	for partition, n := range []int{3, 4, 5, 4} {
 		for i := range n {
 			files = append(files, File{Path: fmt.Sprint(partition, " ", i), Rows: 10, Bytes: 1000, Partition: fmt.Sprint(partition), Outdated: partition == 3})
 		}
@@ -181,7 +181,7 @@ func TestPlanWithinPartitions(t *testing.T) {
 	for _, f := range p.Groups[0].Files {
 		count[f.Partition]++
 	}
-	if count["0"] != 0 || count["1"] != 8 || count["2"] != 9 || count["3"] != 8 {
+	if count["0"] != 0 || count["1"] != 4 || count["2"] != 5 || count["3"] != 4 {
 		t.Errorf("planned files by partition: %v", count)
 	}
 }

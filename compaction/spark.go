@@ -46,6 +46,10 @@ func (s *Spark) Statements(w Work) []string {
 	for i, column := range w.Key {
 		order[i] = sparkName(column) + " ASC NULLS FIRST"
 	}
+	how := "strategy => 'sort', sort_order => " + sparkText(strings.Join(order, ", "))
+	if len(order) == 0 {
+		how = "strategy => 'binpack'"
+	}
 	options := [][2]string{
 		{"target-file-size-bytes", fmt.Sprint(o.TargetFileSize)},
 		{"min-file-size-bytes", fmt.Sprint(o.full())},
@@ -60,8 +64,8 @@ func (s *Spark) Statements(w Work) []string {
 	for i, p := range options {
 		pairs[i] = sparkText(p[0]) + ", " + sparkText(p[1])
 	}
-	return []string{fmt.Sprintf("CALL %s.system.rewrite_data_files(table => %s, strategy => 'sort', sort_order => %s, options => map(%s))",
-		sparkName(s.Catalog), sparkText(sparkName(w.Table.DB)+"."+sparkName(w.Table.Table)), sparkText(strings.Join(order, ", ")), strings.Join(pairs, ", "))}
+	return []string{fmt.Sprintf("CALL %s.system.rewrite_data_files(table => %s, %s, options => map(%s))",
+		sparkName(s.Catalog), sparkText(sparkName(w.Table.DB)+"."+sparkName(w.Table.Table)), how, strings.Join(pairs, ", "))}
 }
 
 // Rewrite implements Engine: it runs the command, whose environment is ours.

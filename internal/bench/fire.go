@@ -81,7 +81,7 @@ func (b *bench) fill(ctx context.Context, box *toolbox.Box, n int) error {
 	fmt.Printf("%d rows in the source after %.0f s\n", n, time.Since(began).Seconds())
 	for _, command := range []string{"load", "compact"} {
 		began = time.Now()
-		if _, err := b.tidemark(ctx, b.fireArgs(command)...); err != nil {
+		if _, _, err := b.tidemark(ctx, b.fireArgs(command)...); err != nil {
 			return err
 		}
 		fmt.Printf("tidemark %s: %.0f s\n", command, time.Since(began).Seconds())
@@ -114,28 +114,13 @@ func (b *bench) command(ctx context.Context, args ...string) (*exec.Cmd, error) 
 	return cmd, nil
 }
 
-// tidemark runs the program to its end and returns its standard output.
-func (b *bench) tidemark(ctx context.Context, args ...string) ([]byte, error) {
-	cmd, err := b.command(ctx, args...)
-	if err != nil {
-		return nil, err
-	}
-	var errs strings.Builder
-	cmd.Stderr = &errs
-	out, err := cmd.Output()
-	if err != nil {
-		return nil, fmt.Errorf("tidemark %s: %w\n%s%s", args[0], err, out, errs.String())
-	}
-	return out, nil
-}
-
 // settle lets an ingest read the rest of the binary log, and compares all rows of source and lake.
 func (b *bench) settle(ctx context.Context) error {
-	if _, err := b.tidemark(ctx, b.fireArgs("ingest", "--until", "caught-up", "--compact", "off", "--strict")...); err != nil {
+	if _, _, err := b.tidemark(ctx, b.fireArgs("ingest", "--until", "caught-up", "--compact", "off", "--strict")...); err != nil {
 		return err
 	}
 	began := time.Now()
-	if out, err := b.tidemark(ctx, b.fireArgs("verify", "--parallel", "2")...); err != nil {
+	if out, _, err := b.tidemark(ctx, b.fireArgs("verify", "--parallel", "2")...); err != nil {
 		return fmt.Errorf("source and lake differ: %w\n%s", err, out)
 	}
 	fmt.Printf("\ntidemark verify: all rows of source and lake are equal (%.0f s)\n", time.Since(began).Seconds())

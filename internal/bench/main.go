@@ -44,7 +44,7 @@ func main() {
 	profile := flag.String("profile", "", "write a CPU profile of the catch-up to this file")
 	loadProfile := flag.String("load-profile", "", "write a CPU profile of the initial load to this file")
 	format := flag.Int("format-version", 3, "Iceberg format version")
-	only := flag.String("only", "", "measure a long part instead, alone: readcost (what readers pay while updates stream in) or beside (ingest while all is compacted)")
+	only := flag.String("only", "", "measure a long part instead, alone: readcost (what readers pay while updates stream in), beside (ingest while all is compacted) or engines (who compacts faster, tidemark or Trino)")
 	var f fireOptions
 	flag.IntVar(&f.rows, "rows", 20_000_000, "rows of the table, with -only")
 	flag.IntVar(&f.rate, "rate", 20_000, "updates a second that are sent, with -only readcost")
@@ -54,15 +54,17 @@ func main() {
 	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer cancel()
 	b := &bench{profile: *profile, loadProfile: *loadProfile, format: *format}
-	run := func() error { return b.run(ctx, *inserts, *changes, *commits) }
+	run := func() error { return b.run(ctx, *inserts, *changes, *commits, 0) }
 	switch *only {
 	case "":
 	case "readcost":
 		run = func() error { return b.readCost(ctx, f) }
 	case "beside":
 		run = func() error { return b.beside(ctx, f) }
+	case "engines":
+		run = func() error { return b.run(ctx, *inserts, *changes, *commits, f.rows) }
 	default:
-		fmt.Fprintf(os.Stderr, "bench: -only %q: expected readcost or beside\n", *only)
+		fmt.Fprintf(os.Stderr, "bench: -only %q: expected readcost, beside or engines\n", *only)
 		os.Exit(2)
 	}
 	if err := run(); err != nil {
@@ -119,7 +121,8 @@ func (b *bench) stop() {
 	}
 }
 
-func (b *bench) run(ctx context.Context, inserts, changes, commits int) error {
+// run measures everything but the long parts; with engines, only who compacts a table of so many rows faster.
+func (b *bench) run(ctx context.Context, inserts, changes, commits, engines int) error {
 	box, err := toolbox.Open(func(line string) { fmt.Println(line) })
 	if err != nil {
 		return err
@@ -138,6 +141,9 @@ func (b *bench) run(ctx context.Context, inserts, changes, commits int) error {
 	total := b.history.inserts + b.history.changes
 	fmt.Printf("history: %d inserts, %d changes (50 %% update, 30 %% insert, 20 %% delete) in transactions of 200 to 500 rows, written in %.0f s\n\n", inserts, b.history.changes, time.Since(began).Seconds())
 
+	if engines > 0 {
+		return b.engines(ctx, box, engines)
+	}
 	raw, err := b.dump(ctx, func(*source.Transaction) error { return nil })
 	if err != nil {
 		return err
