@@ -3,6 +3,8 @@ GO      ?= go
 TOOLS    = $(GO) run ./internal/testenv/cmd/tools
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 PKG     ?= ./...
+# glue and hive bring their catalogs, with the libraries they take.
+TAGS    ?=
 # Packages whose tests are quick enough to run with the race detector each time.
 RACE    ?= ./checkpoint/... ./merge/... ./lake/... ./ingest/... ./internal/config/... ./internal/fault/... ./internal/testenv/...
 TESTFLAGS ?= -count=1
@@ -13,7 +15,7 @@ help: ## say what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
 build: ## ./bin/tidemark, one static program
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/tidemark ./cmd/tidemark
+	CGO_ENABLED=0 $(GO) build -trimpath -tags '$(TAGS)' -ldflags '-s -w -X main.version=$(VERSION)' -o bin/tidemark ./cmd/tidemark
 
 tools: ## fetch every tool the tests and the lint use
 	$(TOOLS) fetch
@@ -21,6 +23,7 @@ tools: ## fetch every tool the tests and the lint use
 test: ## all tests, against real servers
 	$(TOOLS) fetch test
 	$(TOOLS) with-trino $(GO) test -p 2 -timeout 45m $(TESTFLAGS) $(PKG)
+	$(GO) test $(TESTFLAGS) -tags glue,hive ./lake/catalog/open
 
 test-race: ## the quick packages with the race detector
 	$(TOOLS) fetch test race
@@ -28,6 +31,7 @@ test-race: ## the quick packages with the race detector
 
 lint: ## golangci-lint, formatting included
 	$(TOOLS) exec golangci-lint run ./...
+	$(TOOLS) exec golangci-lint run --build-tags glue,hive ./lake/catalog/open ./cmd/tidemark
 
 fmt: ## format everything (gofumpt)
 	$(TOOLS) exec golangci-lint fmt ./...

@@ -16,6 +16,7 @@
 // rewrite.go  the merge of a group's sorted files
 // cursor.go   one sorted input of a merge
 // gather.go   runs of rows of several inputs into one record batch
+// unsorted.go inputs of other programs that are not sorted by the key
 // remap.go    where every row went
 // publish.go  Prepare and Publish
 // orphans.go  files that nothing references

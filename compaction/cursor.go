@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 
 	"github.com/RoaringBitmap/roaring/v2"
 	"github.com/apache/arrow-go/v18/arrow"
@@ -17,18 +18,18 @@ import (
 	"github.com/tidemark/tidemark/merge"
 )
 
-// UnsortedError says that a data file's rows do not come in key order, so that it cannot be merged by streaming. Some
-// other program wrote it; an engine that sorts can rewrite it.
+// UnsortedError says that a data file's rows do not come in key order, so that it cannot be merged by streaming: another
+// program wrote it, and it has to be sorted first.
 type UnsortedError struct{ Path string }
 
 func (e *UnsortedError) Error() string {
-	return fmt.Sprintf("%s is not sorted by the table's key: another program wrote it; let an engine rewrite it sorted", e.Path)
+	return fmt.Sprintf("%s is not sorted by the table's key: another program wrote it", e.Path)
 }
 
 // cursor stands at a live row of one sorted input.
 type cursor struct {
 	file *lake.FileInfo
-	rows *lake.RowReader
+	rows rowReader
 	keys *keys
 
 	batch *source // rows being read
@@ -39,6 +40,13 @@ type cursor struct {
 
 	moved []uint32        // ordinals in the output that are not in to yet
 	to    *roaring.Bitmap // ordinals in the output of this input's live rows
+}
+
+// rowReader reads a sorted data file, or sorted rows of one that is not. Next returns rows that the caller releases, and io.EOF
+// behind the last.
+type rowReader interface {
+	Next() (arrow.RecordBatch, error)
+	Close() error
 }
 
 // source is a record batch that rows of an output are taken from.
@@ -158,7 +166,7 @@ type keys struct {
 }
 
 func newKeys(t *lake.Table) (*keys, error) {
-	k := &keys{columns: t.Key(), sorted: true}
+	k := &keys{columns: slices.Clone(t.Key()), sorted: true}
 	if t.Keyless() {
 		return k, nil
 	}

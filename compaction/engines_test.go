@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/tidemark/tidemark/internal/testenv"
+	"github.com/tidemark/tidemark/lake/catalog"
 	"github.com/tidemark/tidemark/lake/rest"
 )
 
@@ -19,7 +20,7 @@ func TestEngines(t *testing.T) {
 		b.must(b.upsert(numbers(1000, 1100), numbers(4000, 4100)))
 		b.must(b.publish(r))
 		b.must(b.upsert(nil, numbers(300, 310)))
-		server := httptest.NewServer(rest.New(rest.Options{Catalog: b.lake.Catalog}))
+		server := httptest.NewServer(rest.New(rest.Options{Catalog: b.lake.Catalog.(*catalog.Bucket)}))
 		defer server.Close()
 		const columns = "count(*), sum(n), sum(v), sum(k0), count(a32), sum(a32), sum(adecimal), sum(adouble), min(adate), max(adate), min(atime), max(atext), count_if(abool)"
 		duck := testenv.DuckDB(t)

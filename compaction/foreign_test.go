@@ -6,39 +6,61 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/apache/arrow-go/v18/arrow/memory"
+
 	"github.com/tidemark/tidemark/internal/testenv"
 	"github.com/tidemark/tidemark/lake"
 )
 
-// TestUnsortedFile: a file that another program wrote unsorted cannot be merged. The pass says so, leaves nothing behind
-// and does the rest of its work.
-func TestUnsortedFile(t *testing.T) {
+// TestUnsortedFiles: files that other programs wrote in no order, and much larger than what is sorted at once, are merged with
+// sorted ones: every row is in its place, values and lineage kept, and what is deleted meanwhile is found where it went.
+func TestUnsortedFiles(t *testing.T) {
 	for _, format := range []int{3, 2} {
 		for _, s := range shapes {
 			t.Run(fmt.Sprintf("v%d/%s", format, s.name), func(t *testing.T) {
 				b := newBench(t, format, s, nil)
-				for range 6 {
-					b.random(300, 60, 0.05)
+				for range 3 {
+					b.random(600, 200, 0.05)
 				}
-				order := b.sorted(map[int]bool{1001: true, 1002: true, 1003: true, 1004: true})
-				order[1], order[2] = order[2], order[1]
-				f, err := b.write(order)
-				b.must(err)
-				b.must(b.commit([]*lake.NewFile{f}, nil))
+				for _, numbers := range [][]int{b.rng.Perm(300), b.rng.Perm(20_000)} {
+					order := make([]int, len(numbers))
+					for i, n := range numbers {
+						order[i] = 1000*len(numbers) + n
+					}
+					f, err := b.write(order)
+					b.must(err)
+					b.must(b.commit([]*lake.NewFile{f}, nil))
+				}
+				b.must(b.upsert([]int{20_000_001, 300_007}, []int{20_000_000, 20_019_999, 300_000}))
 				var unsorted *UnsortedError
-				v, err := OpenView(t.Context(), b.lake, id)
-				b.must(err)
-				if _, err := v.Prepare(t.Context(), v.all(), small); !errors.As(err, &unsorted) || unsorted.Path != f.Path {
-					t.Errorf("a rewrite of it: %v", err)
+				infos := b.table.Inventory()
+				var inputs []*lake.FileInfo
+				for i := range infos {
+					inputs = append(inputs, &infos[i])
+				}
+				if _, err := mergeInputs(t.Context(), b.table, inputs, disorder{}, 40<<10); !errors.As(err, &unsorted) {
+					t.Fatalf("merged without sorting: %v", err)
 				}
 				b.noStrays()
-				r, err := Pass(t.Context(), b.lake, id, later(1))
-				b.must(err)
-				if len(r.Unsorted) != 1 || r.Unsorted[0] != f.Path || r.Expired.Snapshots == 0 {
-					t.Errorf("%s", r)
+				for _, f := range inputs {
+					runs, err := sortRuns(t.Context(), b.table, f, 20<<10, memory.DefaultAllocator)
+					b.must(err)
+					if f.Rows == 20_000 && len(runs.runs) != 3 { // a batch each
+						t.Errorf("%d rows are sorted in %d runs", f.Rows, len(runs.runs))
+					}
+					b.must(runs.close())
 				}
-				b.reopen()
+				got, err := rewriteIn(t.Context(), b.table, inputs, 40<<10, 20<<10)
+				b.must(err)
+				b.compare(inputs, got)
+				b.must(b.table.Discard(t.Context(), got.outputs))
+
+				r := b.prepare()
+				b.must(b.upsert(numbers(20_000_100, 20_000_200), numbers(300_100, 300_150)))
+				b.must(b.publish(r))
+				b.must(b.upsert(nil, numbers(20_000_300, 20_000_305)))
 				b.equal(testenv.DuckDB(t))
+				b.noStrays()
 			})
 		}
 	}

@@ -30,8 +30,9 @@ type Orphans struct {
 }
 
 // RemoveOrphans deletes the files in the data and metadata folders of a table that no snapshot, on whatever branch,
-// needs. Metadata files (*.metadata.json, version-hint.text) are left alone: removing them takes the care of
-// catalog.Bucket.Prune. Files with names of other kinds in the metadata folder stay too.
+// needs, and metadata files that are not in the table's log, such as those of commits that came second. The bucket catalog's
+// metadata files are left alone: removing them takes the care of catalog.Bucket.Prune. Files with names of other kinds in the
+// metadata folder stay too.
 func RemoveOrphans(ctx context.Context, l *lake.Lake, id catalog.Identifier, o OrphanOptions) (Orphans, error) {
 	if o.SafetyAge == 0 {
 		o.SafetyAge = 72 * time.Hour
@@ -51,7 +52,7 @@ func RemoveOrphans(ctx context.Context, l *lake.Lake, id catalog.Identifier, o O
 			if err != nil {
 				return out, fmt.Errorf("%s: orphan files: %w", id, err)
 			}
-			if o.Now.Sub(f.ModTime) < o.SafetyAge || folder == "/metadata/" && !ofSnapshot(f.Name) {
+			if o.Now.Sub(f.ModTime) < o.SafetyAge || folder == "/metadata/" && !ofSnapshot(f.Name) && (l.Catalog.PruneOnly() || !ofVersion(f.Name)) {
 				continue
 			}
 			old = append(old, f.Name)
@@ -82,6 +83,11 @@ func RemoveOrphans(ctx context.Context, l *lake.Lake, id catalog.Identifier, o O
 		return out, fmt.Errorf("%s: delete orphan files: %w", id, err)
 	}
 	return out, nil
+}
+
+// ofVersion reports whether a file of the metadata folder is a version of the metadata.
+func ofVersion(name string) bool {
+	return strings.HasSuffix(name, ".metadata.json") || strings.HasSuffix(name, ".metadata.json.gz")
 }
 
 // ofSnapshot reports whether a file of the metadata folder is of a kind that snapshots refer to.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/dustin/go-humanize"
@@ -15,6 +16,7 @@ import (
 // PassOptions are those of one maintenance pass over a table.
 type PassOptions struct {
 	Options
+	Outside Outside // what an engine rewrites
 	Expire  lake.ExpireOptions
 	Orphans OrphanOptions
 	DryRun  bool // only say what would be rewritten and which files are orphans
@@ -24,9 +26,11 @@ type PassOptions struct {
 type Report struct {
 	Table     string
 	Planned   Plan
-	Rewritten int // groups that were published
-	Stale     int // groups that came too late: their files were replaced or rolled back meanwhile
-	Unsorted  []string
+	Sent      []string // statements for an engine; in a dry run they are not run
+	ByHand    bool     // nobody is set up to run them
+	Engine    string   // why the engine failed
+	Rewritten int      // groups that were published
+	Stale     int      // groups that came too late: their files were replaced or rolled back meanwhile
 	FilesIn   int
 	FilesOut  int
 	BytesIn   int64
@@ -44,8 +48,13 @@ func (r Report) String() string {
 	s := fmt.Sprintf("%s: rewrote %d data files (%s) to %d (%s), dropped %d deleted rows and %d delete files, expired %d snapshots with %d files, %d orphan files (%s)",
 		r.Table, r.FilesIn, humanize.IBytes(uint64(r.BytesIn)), r.FilesOut, humanize.IBytes(uint64(r.BytesOut)), r.Dropped, r.Tidied.DeleteFiles,
 		r.Expired.Snapshots, r.Expired.Files, len(r.Orphans.Names), humanize.IBytes(uint64(r.Orphans.Bytes)))
-	if n := len(r.Unsorted); n > 0 {
-		s += fmt.Sprintf("; %d groups are left, since another program wrote files that are not sorted by the key, such as %s", n, r.Unsorted[0])
+	switch {
+	case r.Engine != "":
+		s += "; " + r.Engine
+	case r.ByHand:
+		s += "; to rewrite the large files, run: " + strings.Join(r.Sent, "; ")
+	case len(r.Sent) > 0:
+		s += fmt.Sprintf("; an engine ran %d statements", len(r.Sent))
 	}
 	return s
 }
@@ -61,7 +70,8 @@ func Pass(ctx context.Context, l *lake.Lake, id catalog.Identifier, o PassOption
 	defer func() { r.Took = time.Since(started) }()
 	r.Table = id.String()
 	o.EnsureDefaults()
-	if err := o.Validate(); err != nil {
+	o.Outside.EnsureDefaults()
+	if err := errors.Join(o.Validate(), o.Outside.Validate()); err != nil {
 		return r, err
 	}
 	view, err := OpenView(ctx, l, id)
@@ -69,6 +79,10 @@ func Pass(ctx context.Context, l *lake.Lake, id catalog.Identifier, o PassOption
 		return r, err
 	}
 	r.Planned = view.Plan(o.Options)
+	here, work := view.Divide(r.Planned, o.Options, o.Outside)
+	if len(work.Groups) > 0 {
+		r.Sent = o.Outside.Engine.Statements(work)
+	}
 	if o.DryRun {
 		o.Orphans.DryRun = true
 		r.Orphans, err = RemoveOrphans(ctx, l, id, o.Orphans)
@@ -78,7 +92,11 @@ func Pass(ctx context.Context, l *lake.Lake, id catalog.Identifier, o PassOption
 	if err != nil {
 		return r, err
 	}
-	for _, g := range r.Planned.Groups {
+	view, here, err = r.send(ctx, l, view, here, work, o)
+	if err != nil {
+		return r, err
+	}
+	for _, g := range here.Groups {
 		if err := r.rewrite(ctx, view, owner, g, o.Options); err != nil {
 			return r, err
 		}
@@ -98,14 +116,33 @@ func Pass(ctx context.Context, l *lake.Lake, id catalog.Identifier, o PassOption
 	return r, err
 }
 
+// send has the engine do its part of the plan, and returns what is to be rewritten here, with the view it was planned on.
+func (r *Report) send(ctx context.Context, l *lake.Lake, view *View, here Plan, work Work, o PassOptions) (*View, Plan, error) {
+	if len(work.Groups) == 0 {
+		return view, here, nil
+	}
+	err := o.Outside.Engine.Rewrite(ctx, work)
+	switch {
+	case err == nil:
+	case ctx.Err() != nil:
+		return nil, here, ctx.Err()
+	case errors.Is(err, ErrByHand):
+		r.ByHand = true
+	default:
+		r.Engine = err.Error()
+		if !o.Outside.Wait { // it may have done a part
+			if view, err = OpenView(ctx, l, view.table.ID()); err != nil {
+				return nil, here, err
+			}
+			return view, view.Plan(o.Options), nil
+		}
+	}
+	return view, here, nil
+}
+
 // rewrite prepares and publishes one group.
 func (r *Report) rewrite(ctx context.Context, view *View, owner *lake.Table, g Group, o Options) error {
-	var unsorted *UnsortedError
 	w, err := view.Prepare(ctx, g, o)
-	if errors.As(err, &unsorted) {
-		r.Unsorted = append(r.Unsorted, unsorted.Path)
-		return nil
-	}
 	if err != nil {
 		return err
 	}

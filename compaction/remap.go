@@ -11,8 +11,8 @@ import (
 
 // moves says where the live rows of every input of a rewrite went. Since inputs and outputs are sorted, the rows of one
 // input stand in the output in their old order: so the set of ordinals they have there is all there is to keep, and a
-// bitmap holds it in 2 bytes a row at most, and next to nothing where runs of rows stayed together. The outputs count
-// as one file here, divided at starts.
+// bitmap holds it in 2 bytes a row at most, and next to nothing where runs of rows stayed together. An input of another
+// program that was not sorted has 4 bytes a row. The outputs count as one file here, divided at starts.
 type moves struct {
 	inputs map[string]*moved // by path
 	starts []uint32          // ordinal of the first row of each output; the last element is the number of rows
@@ -22,6 +22,8 @@ type moved struct {
 	rows int64           // of the input, live and deleted
 	dead *roaring.Bitmap // positions that were deleted when the rewrite began; nil for none
 	to   *roaring.Bitmap // ordinals of the others, in order
+
+	places []uint32 // of an input that was not sorted: the ordinal of each position, gone for those that were deleted; else nil
 }
 
 // errNotMoved says that a position has no row in the outputs.
@@ -30,6 +32,16 @@ var errNotMoved = errors.New("a row that the rewrite did not see live")
 // positions maps live rows of an input to ordinals in the output.
 func (m *moved) positions(live *roaring.Bitmap) (*roaring.Bitmap, error) {
 	out := roaring.New()
+	if m.places != nil {
+		for it := live.Iterator(); it.HasNext(); {
+			pos := it.Next()
+			if int64(pos) >= m.rows || m.places[pos] == gone {
+				return nil, fmt.Errorf("position %d: %w", pos, errNotMoved)
+			}
+			out.Add(m.places[pos])
+		}
+		return out, nil
+	}
 	var dead roaring.IntPeekable
 	if m.dead != nil {
 		dead = m.dead.Iterator()
@@ -137,8 +149,11 @@ func (r *Remap) Apply(x *merge.Index) error {
 	return nil
 }
 
-// expand returns the ordinal of every position.
+// expand returns the ordinal of every position, to be read only.
 func (m *moved) expand() []uint32 {
+	if m.places != nil {
+		return m.places
+	}
 	places := make([]uint32, m.rows)
 	var dead roaring.IntPeekable
 	if m.dead != nil {

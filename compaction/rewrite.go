@@ -41,17 +41,47 @@ const briefShare = 8
 // recycled is how many bytes of freed memory a rewrite keeps for itself.
 const recycled = 64 << 20
 
-// rewrite merges the live rows of the given data files into new ones of about the target size, in bytes. Equal keys of
-// different inputs, which a sound table does not have, are kept all, as readers of the inputs see them. When it fails it
-// leaves no file behind, as far as they can be deleted. t is used by this goroutine alone meanwhile.
-func rewrite(ctx context.Context, t *lake.Table, inputs []*lake.FileInfo, target int64) (_ *rewritten, err error) {
+// rewrite merges the live rows of the given data files into new ones of about the target size, in bytes. Files that
+// another program wrote in no order are sorted first. Equal keys of different inputs, which a sound table does not have,
+// are kept all, as readers of the inputs see them. When it fails it leaves no file behind, as far as they can be deleted.
+// t is used by this goroutine alone meanwhile.
+func rewrite(ctx context.Context, t *lake.Table, inputs []*lake.FileInfo, target int64) (*rewritten, error) {
+	return rewriteIn(ctx, t, inputs, target, sortMemory)
+}
+
+// rewriteIn is rewrite with so many bytes of rows sorted at a time.
+func rewriteIn(ctx context.Context, t *lake.Table, inputs []*lake.FileInfo, target, sortBytes int64) (*rewritten, error) {
+	out, err := mergeInputs(ctx, t, inputs, disorder{}, target)
+	var of *UnsortedError
+	if !errors.As(err, &of) {
+		return out, err
+	}
+	files, err := unsorted(ctx, t, inputs)
+	if err != nil {
+		return nil, err
+	}
+	return mergeInputs(ctx, t, inputs, disorder{files, sortBytes}, target)
+}
+
+// disorder is what is known of inputs that are not sorted.
+type disorder struct {
+	files map[string]bool // by path
+	bytes int64           // of rows to sort at a time
+}
+
+// mergeInputs is rewrite, with the unsorted inputs known; it fails with *UnsortedError when another one is not sorted.
+func mergeInputs(ctx context.Context, t *lake.Table, inputs []*lake.FileInfo, d disorder, target int64) (_ *rewritten, err error) {
 	m := &merger{ctx: ctx, t: t, memory: lake.NewRecycler(recycled), rank: map[*cursor]int{}, out: &rewritten{moves: &moves{inputs: map[string]*moved{}, starts: []uint32{0}}}}
 	m.gather.memory = m.memory
 	live, bytes := int64(0), int64(0)
 	var cursors []*cursor
+	sorted := map[*lake.FileInfo]*sortedRuns{}
 	defer func() {
 		for _, c := range cursors {
 			err = errors.Join(err, c.close())
+		}
+		for _, runs := range sorted {
+			err = errors.Join(err, runs.close())
 		}
 		m.gather.reset()
 		if err != nil {
@@ -61,7 +91,17 @@ func rewrite(ctx context.Context, t *lake.Table, inputs []*lake.FileInfo, target
 			err = errors.Join(err, t.Discard(context.WithoutCancel(ctx), m.out.outputs))
 		}
 	}()
-	for i, f := range inputs {
+	for _, f := range inputs {
+		if !d.files[f.Path] {
+			continue
+		}
+		runs, err := sortRuns(ctx, t, f, d.bytes, m.memory)
+		if err != nil {
+			return nil, err
+		}
+		sorted[f] = runs
+	}
+	for _, f := range inputs {
 		rows := f.Rows
 		if f.Deleted != nil {
 			rows -= int64(f.Deleted.GetCardinality())
@@ -69,15 +109,18 @@ func rewrite(ctx context.Context, t *lake.Table, inputs []*lake.FileInfo, target
 		m.out.dropped += f.Rows - rows
 		live += rows
 		bytes += int64(float64(f.Size) * float64(rows) / float64(f.Rows))
-		k, err := newKeys(t)
+		var of []*cursor
+		if runs := sorted[f]; runs != nil {
+			of, err = runs.cursors(t, f, m.memory)
+		} else {
+			of, err = m.openSorted(f)
+		}
+		cursors = append(cursors, of...)
 		if err != nil {
 			return nil, err
 		}
-		c, err := openCursor(ctx, t, f, k, m.memory)
-		if err != nil {
-			return nil, err
-		}
-		cursors = append(cursors, c)
+	}
+	for i, c := range cursors {
 		m.rank[c] = i
 		more, err := c.next()
 		if err != nil {
@@ -86,7 +129,6 @@ func rewrite(ctx context.Context, t *lake.Table, inputs []*lake.FileInfo, target
 		if more {
 			m.heap = append(m.heap, c)
 		}
-		m.out.moves.inputs[f.Path] = &moved{rows: f.Rows, dead: f.Deleted, to: c.to}
 	}
 	if live > math.MaxUint32-1 {
 		return nil, fmt.Errorf("%d rows are too many for one rewrite", live)
@@ -99,7 +141,24 @@ func rewrite(ctx context.Context, t *lake.Table, inputs []*lake.FileInfo, target
 	for _, c := range cursors {
 		c.to.RunOptimize()
 	}
+	for f, runs := range sorted {
+		m.out.moves.inputs[f.Path] = runs.moved(f)
+	}
 	return m.out, nil
+}
+
+// openSorted opens an input whose rows are sorted, and notes that its rows are moved.
+func (m *merger) openSorted(f *lake.FileInfo) ([]*cursor, error) {
+	k, err := newKeys(m.t)
+	if err != nil {
+		return nil, err
+	}
+	c, err := openCursor(m.ctx, m.t, f, k, m.memory)
+	if err != nil {
+		return nil, err
+	}
+	m.out.moves.inputs[f.Path] = &moved{rows: f.Rows, dead: f.Deleted, to: c.to}
+	return []*cursor{c}, nil
 }
 
 // shares divides the rows of a group among output files of about the target size, evenly, so that none is a small rest.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/tidemark/tidemark/compaction"
@@ -34,6 +35,7 @@ type compactor struct {
 	options compaction.Options
 	wake    chan catalog.Identifier // tables that have had several commits
 	done    chan rewritten
+	sent    sync.WaitGroup // work of an engine
 	ended   chan struct{}
 }
 
@@ -45,6 +47,7 @@ func (p *pipeline) startCompactor(ctx context.Context) *compactor {
 	c := &compactor{pipeline: p, options: *p.Compact, wake: make(chan catalog.Identifier, 64), done: make(chan rewritten), ended: make(chan struct{})}
 	go func() {
 		defer close(c.ended)
+		defer c.sent.Wait()
 		for {
 			select {
 			case <-ctx.Done():
@@ -78,19 +81,18 @@ func (c *compactor) rewrites() <-chan rewritten {
 	return c.done
 }
 
-// table rewrites what is worth rewriting now, and sees each rewrite settled before it begins the next.
+// table rewrites what is worth rewriting now, or has an engine do it, and sees each rewrite settled before it begins the next.
 func (c *compactor) table(ctx context.Context, id catalog.Identifier) error {
 	view, err := compaction.OpenView(ctx, c.Lake, id)
 	if err != nil {
 		return err
 	}
-	for _, group := range view.Plan(c.options).Groups {
+	here, there := c.outside.plan(view, id, c.options)
+	if len(there.Groups) > 0 {
+		c.send(ctx, id, there)
+	}
+	for _, group := range here.Groups {
 		r, err := view.Prepare(ctx, group, c.options)
-		var unsorted *compaction.UnsortedError
-		if errors.As(err, &unsorted) {
-			c.Logger.Debug("files of another program are not sorted by the key, and stay as they are", "table", id.String(), "file", unsorted.Path)
-			continue
-		}
 		if err != nil {
 			return err
 		}

@@ -16,6 +16,7 @@
 // flush.go     a followed table as the flusher sees it: lake table, index, commits
 // load.go      tables loaded beside it, in load_*.go
 // compact.go   rewriting data files beside it, and publishing between two commits
+// engine.go    having an engine rewrite those of large tables
 // cascade.go   tables that foreign keys change behind the binary log
 // observe.go   what an observer is told
 // progress.go  what is committed, for the watch
@@ -61,6 +62,8 @@ type Options struct {
 	// Compact says when data files are rewritten beside the stream; nil: never. A rewrite takes a core at most, and a
 	// quarter of Memory on top, at least compactMemory.
 	Compact *compaction.Options
+	// Outside says which of these rewrites are an engine's; the zero value: none.
+	Outside compaction.Outside
 
 	// Expire says which snapshots are old, where Compact is set.
 	Expire lake.ExpireOptions
@@ -135,6 +138,7 @@ func (o *Options) EnsureDefaults() {
 		o.Compact.MaxMergeMemory = cmp.Or(o.Compact.MaxMergeMemory, max(o.Memory/4, compactMemory))
 		o.Compact.EnsureDefaults()
 	}
+	o.Outside.EnsureDefaults()
 }
 
 // Validate reports the first setting that cannot work.
@@ -156,9 +160,11 @@ func (o *Options) Validate() error {
 		return fmt.Errorf("memory %d bytes: at least %d are needed", o.Memory, int64(minMemory))
 	}
 	if o.Compact != nil {
-		return o.Compact.Validate()
+		if err := o.Compact.Validate(); err != nil {
+			return err
+		}
 	}
-	return nil
+	return o.Outside.Validate()
 }
 
 // batchBytes is how much of a batch may be buffered before it is cut or spilled. Two batches exist at a time, one

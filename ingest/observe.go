@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/tidemark/tidemark/checkpoint"
+	"github.com/tidemark/tidemark/compaction"
 	"github.com/tidemark/tidemark/ingest/source"
 	"github.com/tidemark/tidemark/lake"
 	"github.com/tidemark/tidemark/merge"
@@ -52,6 +53,35 @@ type Foreign struct {
 	Table string
 	Rows  int // by how much the number of live rows changed; 0 after a mere rewrite
 	Size  lake.Size
+}
+
+// Sent tells how the work came out that an engine was asked for.
+type Sent struct {
+	Table, Engine string
+	Files         int   // to be rewritten
+	Bytes         int64 // of those
+	Duration      time.Duration
+	Err           error // nil, compaction.ErrByHand or *compaction.EngineError
+}
+
+// The results of Sent beside those of compaction.Failure.
+const (
+	SentDone   = "done"
+	SentByHand = "by-hand" // somebody has to run the statement
+)
+
+// Result is how it came out: SentDone, SentByHand or a compaction.Failure.
+func (s Sent) Result() string {
+	var failed *compaction.EngineError
+	switch {
+	case s.Err == nil:
+		return SentDone
+	case errors.Is(s.Err, compaction.ErrByHand):
+		return SentByHand
+	case errors.As(s.Err, &failed):
+		return string(failed.Failure)
+	}
+	return string(compaction.Refused)
 }
 
 // Stop tells that a table was given up.
@@ -112,6 +142,7 @@ func (Commit) event()  {}
 func (Mark) event()    {}
 func (Resize) event()  {}
 func (Foreign) event() {}
+func (Sent) event()    {}
 func (Stop) event()    {}
 func (Gone) event()    {}
 func (Load) event()    {}

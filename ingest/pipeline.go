@@ -30,6 +30,7 @@ type pipeline struct {
 	found      *checkpoint.Position // the starting point, once it was searched for
 	beheaded   bool                 // the beginning of the servers' logs cannot be read
 	compactor  *compactor           // of the loop under way; nil when compaction is off
+	outside    *outside             // an engine that rewrites large tables; nil: none
 	ignored    []string             // foreign keys whose changes are missed, as logged
 	progress   *progress
 }
@@ -51,7 +52,7 @@ func Run(ctx, hard context.Context, o Options) error {
 	o.Source.Wanted = o.Tables.Match
 	o.Source.HeartbeatPeriod = min(time.Second, max(o.CommitInterval, 100*time.Millisecond))
 	o.Source.ReadTimeout = 3 * time.Second
-	p := &pipeline{Options: o, epochs: map[string]int64{}, loadEpochs: map[string]int64{}, progress: newProgress(), giveUpAt: time.Now().Add(o.WaitForServer)}
+	p := &pipeline{Options: o, epochs: map[string]int64{}, loadEpochs: map[string]int64{}, progress: newProgress(), outside: newOutside(o.Outside), giveUpAt: time.Now().Add(o.WaitForServer)}
 	watching, endWatch := context.WithCancel(ctx)
 	var watch sync.WaitGroup
 	watch.Go(func() { p.watch(watching) })

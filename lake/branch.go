@@ -70,7 +70,7 @@ func (t *Table) RequestLoad(ctx context.Context, id string) error {
 			return err
 		}
 		properties[loadRequestKey] = id
-		err = errors.Join(doc.logVersion(t.lake.Catalog.MetadataURI(t.id, t.version.N)), doc.set("properties", properties),
+		err = errors.Join(doc.logVersion(t.version.URI), doc.set("properties", properties),
 			doc.set("last-updated-ms", max(t.lake.now().UnixMilli(), t.updated+1)))
 		if err != nil {
 			return fmt.Errorf("%s: %w", t.id, err)

@@ -184,6 +184,7 @@ type change struct {
 type staged struct {
 	doc       *document
 	snapshot  int64
+	sequence  int64 // last sequence number
 	nextRowID int64
 	updated   int64
 	record    checkpoint.Record
@@ -200,10 +201,10 @@ func (t *Table) publish(ctx context.Context, r checkpoint.Record, ch *change) er
 		if err != nil {
 			return fmt.Errorf("%s: %w", t.id, err)
 		}
-		version, err := t.lake.Catalog.Swap(ctx, t.version, s.doc.bytes())
+		text := s.doc.bytes()
+		version, err := t.lake.Catalog.Swap(ctx, t.version, text)
 		if err == nil {
-			t.adopt(ctx, version, s, ch)
-			return nil
+			return t.adopt(ctx, version, s, ch)
 		}
 		last = err
 		if ctx.Err() != nil {
@@ -214,7 +215,7 @@ func (t *Table) publish(ctx context.Context, r checkpoint.Record, ch *change) er
 		if lerr != nil {
 			return errors.Join(err, lerr)
 		}
-		if newest.N == t.version.N {
+		if newest.URI == t.version.URI {
 			continue // certainly not applied, and nothing in the way
 		}
 		fresh, lerr := load(ctx, t.lake, newest, t.branch)
@@ -223,9 +224,8 @@ func (t *Table) publish(ctx context.Context, r checkpoint.Record, ch *change) er
 		}
 		if applied, lerr := fresh.applied(r.Commit); lerr != nil {
 			return errors.Join(err, lerr)
-		} else if applied && bytes.Equal(newest.Metadata, s.doc.bytes()) {
-			t.adopt(ctx, t.lake.Catalog.Point(ctx, newest), s, ch)
-			return nil
+		} else if applied && (bytes.Equal(newest.Metadata, text) || fresh.has(s, ch) && fresh.follows(t.version)) {
+			return t.adopt(ctx, t.lake.Catalog.Point(ctx, newest), s, ch)
 		} else if applied {
 			// Somebody committed on top of ours, or an attempt given up for lost came through late.
 			t.lake.Catalog.Point(ctx, newest)
@@ -235,6 +235,10 @@ func (t *Table) publish(ctx context.Context, r checkpoint.Record, ch *change) er
 		if err := fresh.fenced(); err != nil {
 			return err
 		}
+		if taken := fresh.propertyEpoch(); taken >= t.epoch && t.propertyEpoch() < t.epoch {
+			// This was to raise the epoch, and another writer has raised it as far.
+			return &FencedError{Table: t.id.String(), Pipeline: t.pipeline, Epoch: taken, OwnPipeline: t.pipeline, OwnEpoch: t.epoch}
+		}
 		if fresh.snapshot != t.snapshot || fresh.uuid != t.uuid { // another uuid: dropped and made anew
 			return fmt.Errorf("%s: %w", t.id, ErrSnapshotChanged)
 		}
@@ -243,6 +247,21 @@ func (t *Table) publish(ctx context.Context, r checkpoint.Record, ch *change) er
 		t.main = fresh.main
 	}
 	return fmt.Errorf("%s: the commit failed %d times, the last time: %w", t.id, attempts, last)
+}
+
+// follows reports whether the table's version was made of base directly, as its log of metadata files says.
+func (t *Table) follows(base *catalog.Version) bool {
+	var log []metadataLogEntry
+	err := t.doc.get("metadata-log", &log)
+	return err == nil && len(log) > 0 && log[len(log)-1].File == base.URI
+}
+
+// has reports whether the branch is where an attempt was to bring it.
+func (t *Table) has(s *staged, ch *change) bool {
+	if ch != nil && ch.promote {
+		return t.main == s.snapshot
+	}
+	return t.snapshot == s.snapshot
 }
 
 // applied reports whether a commit is part of the table.
@@ -286,10 +305,10 @@ type snapshotJSON struct {
 
 // stage writes everything of a commit but the metadata file.
 func (t *Table) stage(ctx context.Context, r checkpoint.Record, ch *change) (*staged, error) {
-	s := &staged{doc: t.doc.clone(), snapshot: t.snapshot, nextRowID: t.nextRowID, data: t.data, delete: t.delete}
+	s := &staged{doc: t.doc.clone(), snapshot: t.snapshot, sequence: t.sequence, nextRowID: t.nextRowID, data: t.data, delete: t.delete}
 	s.updated = max(t.lake.now().UnixMilli(), t.updated+1)
 	var err error
-	if err = s.doc.logVersion(t.lake.Catalog.MetadataURI(t.id, t.version.N)); err != nil {
+	if err = s.doc.logVersion(t.version.URI); err != nil {
 		return nil, err
 	}
 	switch {
@@ -366,6 +385,7 @@ func (t *Table) stageManifests(ctx context.Context, s *staged, r checkpoint.Reco
 	if r.Version > 0 {
 		snapshot.Summary[checkpoint.Key] = r.Marshal()
 	}
+	s.sequence = t.sequence + 1
 	if t.format >= 3 {
 		first, rows := t.nextRowID, l.nextRowID-t.nextRowID
 		snapshot.FirstRowID, snapshot.AddedRows = &first, &rows
@@ -444,15 +464,33 @@ func (t *Table) summary(s *staged, ch *change) map[string]string {
 	return m
 }
 
-// adopt makes a published version the table's state, without reading anything.
-func (t *Table) adopt(ctx context.Context, version *catalog.Version, s *staged, ch *change) {
-	t.version, t.doc, t.updated, t.record, t.hasRecord = version, s.doc, s.updated, s.record, true
+// take makes the metadata of a published version the table's. They are what was staged, unless the catalog writes metadata
+// itself: then it sets the time and may have merged other changes.
+func (t *Table) take(version *catalog.Version, s *staged) (err error) {
+	if !bytes.Equal(version.Metadata, s.doc.bytes()) {
+		if s.doc, err = parseDocument(version.Metadata); err == nil {
+			err = errors.Join(s.doc.get("last-updated-ms", &s.updated), s.doc.get("last-sequence-number", &s.sequence), s.doc.get("next-row-id", &s.nextRowID))
+		}
+		if err != nil {
+			return fmt.Errorf("%s: committed %s, but: %w", t.id, version.URI, err)
+		}
+	}
+	t.version, t.doc, t.updated, t.sequence, t.nextRowID = version, s.doc, s.updated, s.sequence, s.nextRowID
+	return nil
+}
+
+// adopt makes a published version the table's state, without reading anything. After an error the table has to be opened
+// again.
+func (t *Table) adopt(ctx context.Context, version *catalog.Version, s *staged, ch *change) error {
+	if err := t.take(version, s); err != nil {
+		return err
+	}
+	t.record, t.hasRecord = s.record, true
 	if ch != nil && ch.restart {
 		t.forget()
 	} else if ch != nil {
 		t.moved(s.snapshot, ch.promote)
-		t.snapshot, t.nextRowID, t.data, t.delete = s.snapshot, s.nextRowID, s.data, s.delete
-		t.sequence++
+		t.snapshot, t.data, t.delete = s.snapshot, s.data, s.delete
 		t.wide = ch.deletion.wide
 		for _, f := range ch.gone {
 			delete(t.files, f.Path)
@@ -480,6 +518,7 @@ func (t *Table) adopt(ctx context.Context, version *catalog.Version, s *staged, 
 	if _, err := t.lake.Catalog.Prune(ctx, version, previousVersions); err != nil {
 		t.lake.Logger.Warn("old metadata files stay", "table", t.id.String(), "error", err)
 	}
+	return nil
 }
 
 func (t *Table) warnOfHint() {

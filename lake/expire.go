@@ -73,12 +73,14 @@ func (t *Table) expire(ctx context.Context, o ExpireOptions) ([]expiredSnapshot,
 			tried[s.ID] = s
 		}
 		updated := max(t.lake.now().UnixMilli(), t.updated+1)
-		if err := errors.Join(doc.logVersion(t.lake.Catalog.MetadataURI(t.id, t.version.N)), doc.set("last-updated-ms", updated)); err != nil {
+		if err := errors.Join(doc.logVersion(t.version.URI), doc.set("last-updated-ms", updated)); err != nil {
 			return nil, fmt.Errorf("%s: %w", t.id, err)
 		}
 		version, err := t.lake.Catalog.Swap(ctx, t.version, doc.bytes())
 		if err == nil {
-			t.version, t.doc, t.updated = version, doc, updated
+			if err := t.take(version, &staged{doc: doc, updated: updated, sequence: t.sequence, nextRowID: t.nextRowID}); err != nil {
+				return nil, err
+			}
 			return t.confirmed(tried)
 		}
 		last = err
@@ -90,7 +92,7 @@ func (t *Table) expire(ctx context.Context, o ExpireOptions) ([]expiredSnapshot,
 		if lerr != nil {
 			return nil, fmt.Errorf("%s: %w", t.id, errors.Join(err, lerr))
 		}
-		if newest.N == t.version.N {
+		if newest.URI == t.version.URI {
 			continue
 		}
 		fresh, lerr := load(ctx, t.lake, newest, t.branch)

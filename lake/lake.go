@@ -47,7 +47,7 @@ import (
 // Lake is a store with a catalog over it.
 type Lake struct {
 	Store   store.Store
-	Catalog *catalog.Bucket
+	Catalog catalog.Catalog
 	Logger  *slog.Logger
 	Clock   func() time.Time // nil: time.Now
 }
@@ -90,7 +90,7 @@ func (l *Lake) Fills(ctx context.Context, id catalog.Identifier) (bool, error) {
 	}
 	doc, err := parseDocument(v.Metadata)
 	if err != nil {
-		return false, fmt.Errorf("%s, metadata version %d: %w", id, v.N, err)
+		return false, fmt.Errorf("%s, %s: %w", id, v.URI, err)
 	}
 	properties, err := doc.properties()
 	_, ours := properties[checkpoint.Key]
@@ -107,6 +107,19 @@ type CreateOptions struct {
 // previousVersions is how many old metadata files a table keeps.
 const previousVersions = 20
 
+// keyOrder is the sort order of a table: by its key, as our data files are sorted. Engines that rewrite files keep to it. Without
+// a key there is none.
+func keyOrder(sc *iceberg.Schema) (table.SortOrder, error) {
+	if len(sc.IdentifierFieldIDs) == 0 {
+		return table.UnsortedSortOrder, nil
+	}
+	var fields []table.SortField
+	for _, id := range sc.IdentifierFieldIDs {
+		fields = append(fields, table.SortField{SourceIDs: []int{id}, Transform: iceberg.IdentityTransform{}, Direction: table.SortASC, NullOrder: table.NullsFirst})
+	}
+	return table.NewSortOrder(1, fields)
+}
+
 // Create makes an empty table, or fails with fs.ErrExist.
 func Create(ctx context.Context, l *Lake, id catalog.Identifier, schema *arrow.Schema, key []int, o CreateOptions) (*Table, error) {
 	o.Record.Version = checkpoint.Version
@@ -114,13 +127,19 @@ func Create(ctx context.Context, l *Lake, id catalog.Identifier, schema *arrow.S
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", id, err)
 	}
-	meta, err := table.NewMetadata(sc, iceberg.UnpartitionedSpec, table.UnsortedSortOrder, l.Store.URI(id.Path()), iceberg.Properties{
+	order, err := keyOrder(sc)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", id, err)
+	}
+	meta, err := table.NewMetadata(sc, iceberg.UnpartitionedSpec, order, l.Store.URI(id.Path()), iceberg.Properties{
 		"format-version":    strconv.Itoa(o.FormatVersion),
 		checkpoint.Key:      o.Record.Marshal(),
 		"write.delete.mode": "merge-on-read", "write.update.mode": "merge-on-read", "write.merge.mode": "merge-on-read",
 		"write.metadata.delete-after-commit.enabled": "true",
 		"write.metadata.previous-versions-max":       strconv.Itoa(previousVersions),
 		"write.parquet.compression-codec":            "zstd",
+		// Other engines' commits meet ours, which come often: by default they give up after four.
+		"commit.retry.num-retries": "50", "commit.retry.min-wait-ms": "20", "commit.retry.max-wait-ms": "1000",
 	})
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", id, err)

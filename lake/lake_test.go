@@ -240,7 +240,7 @@ func scan(t testing.TB, l *lake.Lake) (rows []string) {
 		t.Fatal(err)
 	}
 	files := func(ctx context.Context) (icebergio.IO, error) { return store.IcebergIO(ctx, l.Store), nil }
-	tab := table.New(table.Identifier{id.DB, id.Table}, meta, l.Catalog.MetadataURI(id, v.N), files, nil)
+	tab := table.New(table.Identifier{id.DB, id.Table}, meta, v.URI, files, nil)
 	_, records, err := tab.Scan().ToArrowRecords(t.Context())
 	if err != nil {
 		t.Fatal(err)

@@ -43,7 +43,7 @@ func (t *Table) Referenced(ctx context.Context) (map[string]bool, error) {
 	for _, e := range log {
 		files.add(t, e.File)
 	}
-	files.add(t, t.lake.Catalog.MetadataURI(t.id, t.version.N))
+	files.add(t, t.version.URI)
 	return files.names, nil
 }
 

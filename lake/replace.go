@@ -65,8 +65,7 @@ func (t *Table) publishReplacement(ctx context.Context, outputs []*NewFile, prep
 		tried[s.snapshot] = attempt{s, ch}
 		version, err := t.lake.Catalog.Swap(ctx, t.version, s.doc.bytes())
 		if err == nil {
-			t.adoptReplacement(ctx, version, s, ch)
-			return nil
+			return t.adoptReplacement(ctx, version, s, ch)
 		}
 		last = err
 		if ctx.Err() != nil {
@@ -177,8 +176,8 @@ func (t *Table) replacement(ctx context.Context, r Replacement) (*change, error)
 
 // stageReplacement writes everything of the commit but the metadata file.
 func (t *Table) stageReplacement(ctx context.Context, ch *change) (*staged, error) {
-	s := &staged{doc: t.doc.clone(), nextRowID: t.nextRowID, updated: max(t.lake.now().UnixMilli(), t.updated+1), record: t.record}
-	if err := s.doc.logVersion(t.lake.Catalog.MetadataURI(t.id, t.version.N)); err != nil {
+	s := &staged{doc: t.doc.clone(), sequence: t.sequence, nextRowID: t.nextRowID, updated: max(t.lake.now().UnixMilli(), t.updated+1), record: t.record}
+	if err := s.doc.logVersion(t.version.URI); err != nil {
 		return nil, err
 	}
 	var r checkpoint.Record // none where the table has no valid one
@@ -196,26 +195,26 @@ func (t *Table) stageReplacement(ctx context.Context, ch *change) (*staged, erro
 	return s, s.doc.set("last-updated-ms", s.updated)
 }
 
-func (t *Table) adoptReplacement(ctx context.Context, version *catalog.Version, s *staged, ch *change) {
+func (t *Table) adoptReplacement(ctx context.Context, version *catalog.Version, s *staged, ch *change) error {
 	had := t.hasRecord
-	t.adopt(ctx, version, s, ch)
+	err := t.adopt(ctx, version, s, ch)
 	t.hasRecord = had
+	return err
 }
 
 // lookForReplacement finds out what became of an attempt that was lost or whose outcome is unknown. It reports whether it
 // is done; if not, and without an error, the next attempt may be made.
 func (t *Table) lookForReplacement(ctx context.Context, outputs []*NewFile, tried map[int64]attempt) (done bool, err error) {
 	newest, err := t.lake.Catalog.Load(ctx, t.id)
-	if err != nil || newest.N == t.version.N {
+	if err != nil || newest.URI == t.version.URI {
 		return false, err
 	}
 	fresh, err := load(ctx, t.lake, newest, t.branch)
 	if err != nil {
 		return false, err
 	}
-	if a, ours := tried[fresh.snapshot]; ours && newest.N == t.version.N+1 {
-		t.adoptReplacement(ctx, newest, a.s, a.ch)
-		return true, nil
+	if a, ours := tried[fresh.snapshot]; ours && fresh.follows(t.version) {
+		return true, t.adoptReplacement(ctx, newest, a.s, a.ch)
 	}
 	var snapshots []snapshotJSON
 	if err := fresh.doc.get("snapshots", &snapshots); err != nil {

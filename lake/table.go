@@ -87,7 +87,7 @@ type manifest struct {
 func load(ctx context.Context, l *Lake, version *catalog.Version, branch string) (*Table, error) {
 	t := &Table{lake: l, id: version.ID, branch: branch}
 	if err := t.load(ctx, version); err != nil {
-		return nil, fmt.Errorf("%s, metadata version %d: %w", version.ID, version.N, err)
+		return nil, fmt.Errorf("%s, %s: %w", version.ID, version.URI, err)
 	}
 	return t, nil
 }
@@ -264,12 +264,12 @@ func (t *Table) Refresh(ctx context.Context) (changed bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	if version.N == t.version.N {
+	if version.URI == t.version.URI {
 		return false, nil
 	}
 	before := t.snapshot
 	if err := t.load(ctx, version); err != nil {
-		return false, fmt.Errorf("%s, metadata version %d: %w", t.id, version.N, err)
+		return false, fmt.Errorf("%s, %s: %w", t.id, version.URI, err)
 	}
 	return t.snapshot != before, nil
 }

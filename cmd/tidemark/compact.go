@@ -7,6 +7,7 @@ import (
 
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/tidemark/tidemark/compaction"
 	"github.com/tidemark/tidemark/ingest/source"
@@ -15,6 +16,7 @@ import (
 func (a *app) compactCommand() *cobra.Command {
 	var o compaction.PassOptions
 	var target string
+	var engine engineSettings
 	c := &cobra.Command{
 		Use:   "compact",
 		Short: "One maintenance pass: rewrite small and much-deleted files, expire snapshots, remove orphans",
@@ -22,26 +24,42 @@ func (a *app) compactCommand() *cobra.Command {
 			"ingest runs all the time, let it compact by itself (--compact on, the default).",
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			bytes, err := humanize.ParseBytes(target)
-			if err != nil {
-				return usageError{fmt.Errorf("--target-file-size %q: expected a size like 256MiB", target)}
+			var err error
+			if o.TargetFileSize, err = targetFileSize(target); err != nil {
+				return err
 			}
-			o.TargetFileSize = int64(bytes)
 			o.EnsureDefaults()
 			if err := o.Validate(); err != nil {
 				return usageError{err}
+			}
+			if o.Outside, err = engine.open(); err != nil {
+				return err
 			}
 			return a.compact(c.Context(), o)
 		},
 	}
 	f := c.Flags()
 	a.listFlags(c)
-	f.StringVar(&target, "target-file-size", "256MiB", "`bytes` of a data file after compaction")
+	engine.flags(f)
+	targetFlag(f, &target)
 	f.DurationVar(&o.Expire.Age, "expire-after", 0, "snapshots younger than this `duration` stay (default 24h)")
 	f.IntVar(&o.Expire.Keep, "keep-snapshots", 0, "so `many` snapshots stay, however old (default 20)")
 	f.DurationVar(&o.Orphans.SafetyAge, "orphan-age", 0, "files younger than this `duration` that nothing references are left alone (default 72h, at least 1h)")
 	f.BoolVar(&o.DryRun, "dry-run", false, "only say what would be done")
 	return c
+}
+
+// targetFlag is how large data files are to become.
+func targetFlag(f *pflag.FlagSet, target *string) {
+	f.StringVar(target, "target-file-size", "256MiB", "`bytes` of a data file after compaction")
+}
+
+func targetFileSize(text string) (int64, error) {
+	bytes, err := humanize.ParseBytes(text)
+	if err != nil || bytes == 0 {
+		return 0, usageError{fmt.Errorf("--target-file-size %q: expected a size like 256MiB", text)}
+	}
+	return int64(bytes), nil
 }
 
 // compact makes a pass over each table. A table that fails does not hold up the others.
@@ -74,6 +92,9 @@ func (a *app) compact(ctx context.Context, o compaction.PassOptions) error {
 			fmt.Fprintf(a.out, "%s: would rewrite %d groups of data files, %d orphan files (%s)\n", id, len(r.Planned.Groups), len(r.Orphans.Names), humanize.IBytes(uint64(r.Orphans.Bytes)))
 			for _, g := range r.Planned.Groups {
 				fmt.Fprintf(a.out, "  %d files, %s: %s\n", len(g.Files), humanize.IBytes(uint64(g.Bytes)), g.Why)
+			}
+			for _, statement := range r.Sent {
+				fmt.Fprintf(a.out, "  by %s: %s\n", o.Outside.Engine.Name(), statement)
 			}
 		}
 	}

@@ -27,6 +27,8 @@ func (a *app) ingestCommand() *cobra.Command {
 		bound        time.Duration
 		profile      string
 		compact      string
+		engine       engineSettings
+		target       string
 	)
 	c := &cobra.Command{
 		Use:   "ingest",
@@ -59,7 +61,14 @@ func (a *app) ingestCommand() *cobra.Command {
 			o.Memory, o.Pipeline, o.Logger = int64(bytes), a.pipeline, a.log
 			switch compact {
 			case "on":
-				o.Compact = &compaction.Options{}
+				bytes, err := targetFileSize(target)
+				if err != nil {
+					return err
+				}
+				o.Compact = &compaction.Options{TargetFileSize: bytes}
+				if o.Outside, err = engine.open(); err != nil {
+					return err
+				}
 			case "off":
 			default:
 				return usageError{fmt.Errorf("--compact %q: expected on or off", compact)}
@@ -116,6 +125,7 @@ func (a *app) ingestCommand() *cobra.Command {
 	f.StringVar((*string)(&o.OnDiverged), "on-diverged", "stop", "when tables have what no server has any more: `stop or reload` them; stop ends with exit code 3")
 	f.BoolVar(&o.Strict, "strict", false, "stop at the first sign that lake and source differ")
 	f.StringVar(&compact, "compact", "on", "rewrite data files beside the stream and expire old snapshots: `on or off`")
+	targetFlag(f, &target)
 	f.DurationVar(&o.Expire.Age, "expire-after", 0, "with --compact on: snapshots younger than this `duration` stay (default 24h)")
 	f.IntVar(&o.Expire.Keep, "keep-snapshots", 0, "with --compact on: so `many` snapshots stay, however old (default 20)")
 	f.StringVar(&cascades, "cascades", "refuse", "`refuse or ignore` tables that foreign keys change without the binary log showing it (MySQL before 9.6)")
@@ -123,6 +133,7 @@ func (a *app) ingestCommand() *cobra.Command {
 	f.DurationVar(&o.RetentionWarning, "retention-warning", 6*time.Hour, "warn when a server purges what the lake lacks within this time")
 	f.StringVar(&serve.address, "serve", "", "also serve the Iceberg REST catalog, /metrics and /healthz on this `address`")
 	serve.flags(f)
+	engine.flags(f)
 	f.DurationVar(&bound, "unhealthy-after", monitor.DefaultBound, "/healthz answers 503 when no server can serve, or commits fail, for so long")
 	f.StringVar(&profile, "cpu-profile", "", "write a CPU profile to this `file`, for go tool pprof")
 	return c

@@ -17,7 +17,7 @@ import (
 	"github.com/tidemark/tidemark/ingest/source"
 	"github.com/tidemark/tidemark/internal/config"
 	"github.com/tidemark/tidemark/lake"
-	"github.com/tidemark/tidemark/lake/catalog"
+	"github.com/tidemark/tidemark/lake/catalog/open"
 	"github.com/tidemark/tidemark/lake/store"
 )
 
@@ -112,7 +112,7 @@ func (a *app) sourceFlags(f *pflag.FlagSet) {
 
 func (a *app) lakeFlags(f *pflag.FlagSet) {
 	f.StringVar(&a.lake, "lake", "", "where the tables live: `file:///path or s3://bucket/prefix`")
-	f.StringVar(&a.catalog, "catalog", "bucket", "`catalog`: bucket (the lake itself)")
+	f.StringVar(&a.catalog, "catalog", "bucket", "`catalog` of the tables: bucket (the lake itself), rest:URL, sql:URL, glue: or hive:URL")
 	f.StringVar(&a.s3Endpoint, "s3-endpoint", "", "`URL` of an S3-compatible store such as MinIO; default: Amazon S3")
 	f.StringVar(&a.s3Region, "s3-region", "", "`region` of the bucket (default AWS_REGION, else us-east-1)")
 }
@@ -167,22 +167,29 @@ func (a *app) openSource() (source.Config, source.Filter, error) {
 	return cfg, filter, nil
 }
 
-// openLake opens the lake, having made sure that its store can commit.
+// openLake opens the lake and its catalog, having made sure that a store that is the catalog can commit.
 func (a *app) openLake(ctx context.Context, write bool) (*lake.Lake, error) {
 	if a.lake == "" {
 		return nil, usageError{errors.New("--lake is missing: file:///path or s3://bucket/prefix")}
-	}
-	if a.catalog != "bucket" {
-		return nil, usageError{fmt.Errorf("--catalog %q: this build knows the bucket catalog", a.catalog)}
 	}
 	s, err := store.Open(ctx, a.lake, store.S3Options{Endpoint: a.s3Endpoint, Region: a.s3Region})
 	if err != nil {
 		return nil, err
 	}
-	if write {
+	if write && a.catalog == "bucket" {
 		if err := store.CheckConditionalPut(ctx, s); err != nil {
 			return nil, err
 		}
 	}
-	return &lake.Lake{Store: s, Catalog: catalog.NewBucket(s), Logger: a.log}, nil
+	c, err := open.Catalog(ctx, a.catalog, s, open.Secrets{
+		Token: os.Getenv("TIDEMARK_CATALOG_TOKEN"), Credential: os.Getenv("TIDEMARK_CATALOG_CREDENTIAL"), Password: os.Getenv("TIDEMARK_CATALOG_PASSWORD"),
+	})
+	var usage *open.UsageError
+	switch {
+	case errors.As(err, &usage):
+		return nil, usageError{fmt.Errorf("--catalog: %w", err)}
+	case err != nil:
+		return nil, fmt.Errorf("--catalog: %w", err)
+	}
+	return &lake.Lake{Store: s, Catalog: c, Logger: a.log}, nil
 }

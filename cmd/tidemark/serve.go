@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/tidemark/tidemark/internal/config"
 	"github.com/tidemark/tidemark/lake"
+	"github.com/tidemark/tidemark/lake/catalog"
 	"github.com/tidemark/tidemark/lake/rest"
 )
 
@@ -46,6 +48,9 @@ func (a *app) serveCommand() *cobra.Command {
 		RunE: func(c *cobra.Command, _ []string) error {
 			if err := s.validate(c.Context()); err != nil {
 				return err
+			}
+			if a.catalog != "bucket" {
+				return usageError{fmt.Errorf("serve makes a REST catalog of the bucket catalog; with --catalog %s, let engines ask that one", kindOf(a.catalog))}
 			}
 			l, err := a.openLake(c.Context(), true)
 			if err != nil {
@@ -101,8 +106,14 @@ func loopback(ctx context.Context, address string) (bool, error) {
 	return !slices.ContainsFunc(ips, func(ip net.IPAddr) bool { return !ip.IP.IsLoopback() }), nil
 }
 
-// startServer serves the REST catalog in the background until stop is called, and the pages of a pipeline where there is
-// one.
+// kindOf is the name of a catalog without its address, which may hold a password.
+func kindOf(name string) string {
+	kind, _, _ := strings.Cut(name, ":")
+	return kind
+}
+
+// startServer serves in the background, until stop is called, the REST catalog over a lake whose catalog is the bucket, and the
+// pages of a pipeline where there is one.
 func (a *app) startServer(ctx context.Context, s *serveSettings, l *lake.Lake, pages http.Handler) (stop func() error, err error) {
 	if err := s.validate(ctx); err != nil {
 		return nil, err
@@ -123,7 +134,12 @@ func (a *app) startServer(ctx context.Context, s *serveSettings, l *lake.Lake, p
 	if err != nil {
 		return nil, fmt.Errorf("listen on %s: %w", s.address, err)
 	}
-	a.log.Info("serving the Iceberg REST catalog", "authentication", tokens != nil, "address", scheme+"://"+listener.Addr().String())
+	bucket, isBucket := l.Catalog.(*catalog.Bucket)
+	what := "serving the Iceberg REST catalog"
+	if !isBucket {
+		what = "serving /metrics and /healthz"
+	}
+	a.log.Info(what, "authentication", tokens != nil, "address", scheme+"://"+listener.Addr().String())
 	if s.plain {
 		a.log.Warn("tokens go over the network in clear text: whoever listens there can use them; give --tls-cert and --tls-key, or put a proxy with TLS before it")
 	}
@@ -131,9 +147,11 @@ func (a *app) startServer(ctx context.Context, s *serveSettings, l *lake.Lake, p
 		listener = tls.NewListener(listener, secure)
 	}
 	mux := http.NewServeMux()
-	mux.Handle("/", rest.New(rest.Options{
-		Catalog: l.Catalog, Readers: rest.S3{Endpoint: a.s3Endpoint, Region: a.s3Region, PathStyle: a.s3Endpoint != ""}, Tokens: tokens, Logger: a.log,
-	}))
+	if isBucket {
+		mux.Handle("/", rest.New(rest.Options{
+			Catalog: bucket, Readers: rest.S3{Endpoint: a.s3Endpoint, Region: a.s3Region, PathStyle: a.s3Endpoint != ""}, Tokens: tokens, Logger: a.log,
+		}))
+	}
 	if pages != nil {
 		pages = guarded(tokens, pages)
 		mux.Handle("/metrics", pages)

@@ -40,6 +40,7 @@ var (
 	tableRowsIn         = desc("table_rows_in_total", "Row changes as the source made them.", "table", "change")
 	tableContradictions = desc("table_contradictions_total", "Changes that did not fit what the lake has.", "table")
 	tableForeign        = desc("table_foreign_commits_total", "Commits of other programs, by what they did to the number of rows: same, changed.", "table", "rows")
+	tableSent           = desc("table_engine_rewrites_total", "Rewrites that an engine was asked for, by result: done, overtaken, refused, unreachable, by-hand.", "table", "result")
 	tableRows           = desc("table_rows", "Live rows.", "table")
 	tableDataFiles      = desc("table_data_files", "Live data files.", "table")
 	tableDeleteFiles    = desc("table_delete_files", "Live delete files; deletion vectors count one each.", "table")
@@ -58,7 +59,7 @@ var (
 	all = []*prometheus.Desc{
 		healthy, following, headroom, lastProbe, failures,
 		serverUp, serverServes, serverInUse, serverLag, serverRetention, serverHeadroom, serverLacks, serverUnread, serverGaps, serverErrant,
-		tableAge, tableLast, tableCommit, tableWritten, tableRowsIn, tableContradictions, tableForeign, tableRows, tableDataFiles, tableDeleteFiles, tableBytes, tableStopped, tableState,
+		tableAge, tableLast, tableCommit, tableWritten, tableRowsIn, tableContradictions, tableForeign, tableSent, tableRows, tableDataFiles, tableDeleteFiles, tableBytes, tableStopped, tableState,
 		loadRows, loadEstimate, loadBytes, loadRanges, loadOpen, loadRate, loadLeft,
 	}
 )
@@ -187,6 +188,9 @@ func (s scrape) table(name string, t *table) {
 	s.counter(tableContradictions, float64(t.contradictions), name)
 	s.counter(tableForeign, float64(t.rewrites), name, "same")
 	s.counter(tableForeign, float64(t.writes), name, "changed")
+	for result, n := range t.sent {
+		s.counter(tableSent, float64(n), name, result)
+	}
 	s.gauge(tableRows, float64(t.size.Rows), name)
 	s.gauge(tableDataFiles, float64(t.size.DataFiles), name)
 	s.gauge(tableDeleteFiles, float64(t.size.DeleteFiles), name)

@@ -20,6 +20,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/tidemark/tidemark/checkpoint"
+	"github.com/tidemark/tidemark/compaction"
 	"github.com/tidemark/tidemark/ingest"
 	"github.com/tidemark/tidemark/ingest/source"
 	"github.com/tidemark/tidemark/lake"
@@ -57,8 +58,9 @@ type table struct {
 	rewrites       uint64 // commits of other programs that left the number of rows as it was
 	writes         uint64 // ... and that did not
 	commits        uint64
-	seconds        float64 // all commits took
-	written        float64 // bytes of data files
+	seconds        float64           // all commits took
+	written        float64           // bytes of data files
+	sent           map[string]uint64 // to an engine, by ingest.Sent.Result; nil: never
 }
 
 // New returns a monitor. bound is how long no server may serve, or commits may fail, before the pipeline counts as
@@ -81,6 +83,9 @@ var kinds = [...]string{
 	string(source.KindPrivilege), string(source.KindPurged), string(source.KindDiverged), string(source.KindCollision), string(source.KindSettings),
 	string(source.KindCorruption), string(source.KindFatal),
 }
+
+// results are those that ingest.Sent.Result gives.
+var results = [...]string{ingest.SentDone, ingest.SentByHand, string(compaction.Unreachable), string(compaction.Refused), string(compaction.Overtaken)}
 
 // Observe is for ingest.Options.Observer.
 func (m *Monitor) Observe(e ingest.Event) {
@@ -115,6 +120,15 @@ func (m *Monitor) Observe(e ingest.Event) {
 		} else {
 			t.writes++
 		}
+	case ingest.Sent:
+		t := m.table(e.Table)
+		if t.sent == nil {
+			t.sent = map[string]uint64{}
+			for _, result := range results {
+				t.sent[result] = 0
+			}
+		}
+		t.sent[e.Result()]++
 	case ingest.Stop:
 		m.table(e.Table).stopped = true
 		m.errors[ingest.KindTable]++

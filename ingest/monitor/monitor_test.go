@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tidemark/tidemark/checkpoint"
+	"github.com/tidemark/tidemark/compaction"
 	"github.com/tidemark/tidemark/ingest"
 	"github.com/tidemark/tidemark/ingest/source"
 	"github.com/tidemark/tidemark/lake"
@@ -77,6 +78,8 @@ func busy() (*Monitor, *time.Time) {
 	m.Observe(ingest.Foreign{Table: "shop.items", Rows: -1, Size: lake.Size{Rows: 7}})
 	m.Observe(ingest.Foreign{Table: "shop.items", Size: lake.Size{Rows: 7, DataFiles: 1}})
 	m.Observe(ingest.Flush{Done: true})
+	m.Observe(ingest.Sent{Table: "shop.items", Engine: "trino"})
+	m.Observe(ingest.Sent{Table: "shop.items", Engine: "trino", Err: &compaction.EngineError{Failure: compaction.Overtaken, Err: errors.New("late")}})
 	m.Observe(ingest.Stop{Table: "shop.items", Err: errors.New("truncated")})
 	return m, clock
 }
@@ -119,6 +122,9 @@ func TestMetrics(t *testing.T) {
 		`tidemark_table_foreign_commits_total{rows="same",table="shop.items"} 1`,
 		`tidemark_table_foreign_commits_total{rows="changed",table="shop.items"} 1`,
 		`tidemark_table_foreign_commits_total{rows="changed",table="shop.orders"} 0`,
+		`tidemark_table_engine_rewrites_total{result="done",table="shop.items"} 1`,
+		`tidemark_table_engine_rewrites_total{result="overtaken",table="shop.items"} 1`,
+		`tidemark_table_engine_rewrites_total{result="unreachable",table="shop.items"} 0`,
 		`tidemark_table_rows{table="shop.items"} 7`,
 		`tidemark_table_rows{table="shop.orders"} 31`,
 		`tidemark_table_data_files{table="shop.orders"} 3`,

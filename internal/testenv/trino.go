@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/tidemark/tidemark/internal/testenv/server"
@@ -60,6 +61,15 @@ func (s *TrinoServer) CatalogOf(t testing.TB, properties string) string {
 	check(t, s.trino.CreateCatalogOf(t.Context(), name, properties))
 	closeWith(t, func() error { return s.trino.DropCatalog(context.Background(), name) })
 	return name
+}
+
+// Proxy puts a network in front of Trino that can break.
+func (s *TrinoServer) Proxy(t testing.TB) *Proxy {
+	t.Helper()
+	p, err := server.StartProxy(strings.TrimPrefix(s.trino.URL, "http://"))
+	check(t, err)
+	closeWith(t, p.Close)
+	return &Proxy{p}
 }
 
 // Query runs one statement and returns its rows in the normal form (server.Null). Name tables in full: catalog.db.table.

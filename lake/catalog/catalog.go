@@ -25,6 +25,9 @@
 // prune.go        removing old metadata files, and why that needs care
 // list.go         which databases and tables there are
 // database.go     making, changing and dropping databases
+//
+// The packages below keep the same promises with a service beside the lake: interface.go has what lake, ingest and compaction need
+// of any catalog.
 package catalog
 
 import (
@@ -41,8 +44,9 @@ var ErrConflict = errors.New("the table has a newer version")
 // Version is one immutable state of a table.
 type Version struct {
 	ID       Identifier
-	N        int    // 1 for the first
-	Metadata []byte // of vN.metadata.json; not to be changed
+	N        int    // 1 for the first; of the bucket catalog alone
+	URI      string // of the metadata file; no two versions have the same
+	Metadata []byte // not to be changed
 
 	// HintErr is set by Create and Swap when the commit is done but version-hint.text could not be written. The table
 	// is sound; readers without a catalog see the version before until the next commit.
@@ -72,6 +76,8 @@ func NewBucket(s store.Store) *Bucket { return NewBucketAt(s, time.Now) }
 func NewBucketAt(s store.Store, clock func() time.Time) *Bucket {
 	return &Bucket{store: s, clock: clock, newest: map[Identifier]*Version{}, prune: map[Identifier][]outdated{}}
 }
+
+var _ Catalog = (*Bucket)(nil)
 
 // Store returns the lake's store.
 func (b *Bucket) Store() store.Store { return b.store }

@@ -157,7 +157,7 @@ func (b *Bucket) read(ctx context.Context, id Identifier, n int) (*Version, erro
 	if err != nil {
 		return nil, err
 	}
-	v := &Version{ID: id, N: n, Metadata: body}
+	v := &Version{ID: id, N: n, URI: b.MetadataURI(id, n), Metadata: body}
 	if v.reserved, err = parseReservation(body); err != nil {
 		return nil, fmt.Errorf("%s: %w", b.MetadataURI(id, n), err)
 	}

@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"cmp"
 	"fmt"
 	"strconv"
 	"strings"
@@ -20,6 +21,11 @@ func (id Identifier) String() string {
 		return "database " + id.DB
 	}
 	return id.DB + "." + id.Table
+}
+
+// Compare orders by database, then by table.
+func (id Identifier) Compare(other Identifier) int {
+	return cmp.Or(strings.Compare(id.DB, other.DB), strings.Compare(id.Table, other.Table))
 }
 
 // Path is the table's folder below the lake's root.

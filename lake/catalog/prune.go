@@ -85,6 +85,9 @@ func (b *Bucket) Prune(ctx context.Context, newest *Version, keep int) (removed 
 	return removed, err
 }
 
+// PruneOnly is true: see above.
+func (b *Bucket) PruneOnly() bool { return true }
+
 // oldVersions lists the versions before newest, oldest first. They were replaced some time before now.
 func (b *Bucket) oldVersions(ctx context.Context, newest *Version) ([]outdated, error) {
 	list := []outdated{}

@@ -108,7 +108,7 @@ func (b *Bucket) place(ctx context.Context, base *Version, metadata []byte) (*Ve
 			return nil, &OutcomeError{id, n, err}
 		}
 	}
-	v := &Version{ID: id, N: n, Metadata: metadata, confirmed: begun, dropped: isEnd(metadata)}
+	v := &Version{ID: id, N: n, URI: b.MetadataURI(id, n), Metadata: metadata, confirmed: begun, dropped: isEnd(metadata)}
 	if v.reserved, err = parseReservation(metadata); err != nil {
 		return nil, err
 	}

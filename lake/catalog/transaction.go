@@ -206,7 +206,7 @@ func (b *Bucket) settleAll(ctx context.Context, changes []Change, reserved map[I
 		}
 		if err != nil {
 			settled = false
-			v = &Version{ID: c.Base.ID, N: r.N + 1, Metadata: []byte(r.reserved.Next), HintErr: fmt.Errorf("%s is committed, but not shown to readers without a catalog yet: %w", c.Base.ID, err)}
+			v = &Version{ID: c.Base.ID, N: r.N + 1, URI: b.MetadataURI(c.Base.ID, r.N+1), Metadata: []byte(r.reserved.Next), HintErr: fmt.Errorf("%s is committed, but not shown to readers without a catalog yet: %w", c.Base.ID, err)}
 		}
 		versions[i] = v
 	}

@@ -62,7 +62,7 @@ func run(ctx context.Context, args []string) error {
 func fetch(ctx context.Context, box *toolbox.Box, jobs []string) error {
 	type getter func(context.Context) error
 	needs := map[string][]getter{
-		"test": {ignore(box.MinIO), ignore(box.MySQL), ignore(box.Python), ignore(box.Trino), ignore(box.Kit), ignore(box.Spark)},
+		"test": {ignore(box.MinIO), ignore(box.MySQL), ignore(box.Python), ignore(box.Trino), ignore(box.Kit), ignore(box.Spark), ignore(box.PostgreSQL)},
 		"lint": {ignore(box.GolangciLint)},
 		"race": {ignore(box.Compiler)},
 	}
