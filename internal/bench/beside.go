@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/tidemark/tidemark/internal/testenv/toolbox"
+	"github.com/tidemark/tidemark/lake"
 )
 
 // besideChurn is the share of rows that are updated before each part: more than makes every file worth rewriting.
@@ -40,7 +41,13 @@ func (b *bench) beside(ctx context.Context, o fireOptions) error {
 		return err
 	}
 	before := map[string]bool{}
-	if _, err = b.left(ctx, func(path string) bool { before[path] = true; return true }); err != nil {
+	if _, err = b.left(ctx, func(f *lake.DataFile) bool {
+		if f.Deleted == nil || float64(f.Deleted.GetCardinality()) <= 0.2*float64(f.Rows) {
+			return false // not to be rewritten
+		}
+		before[f.Path] = true
+		return true
+	}); err != nil {
 		return err
 	}
 	if waiting, err = b.await(ctx, o.rows); err != nil {
@@ -52,7 +59,7 @@ func (b *bench) beside(ctx context.Context, o fireOptions) error {
 	began, left, looked := time.Now(), len(before), time.Now()
 	look := func() int {
 		if time.Since(looked) > time.Second {
-			if n, err := b.left(ctx, func(path string) bool { return before[path] }); err == nil {
+			if n, err := b.left(ctx, func(f *lake.DataFile) bool { return before[f.Path] }); err == nil {
 				left = n
 			}
 			looked = time.Now()
@@ -107,13 +114,13 @@ func (b *bench) await(ctx context.Context, rows int) (int64, error) {
 }
 
 // left counts the table's data files that are of a kind.
-func (b *bench) left(ctx context.Context, of func(path string) bool) (n int, err error) {
+func (b *bench) left(ctx context.Context, of func(*lake.DataFile) bool) (n int, err error) {
 	_, t, err := b.openTable(ctx)
 	if err != nil {
 		return 0, err
 	}
 	for _, file := range t.Files() {
-		if of(file.Path) {
+		if of(file) {
 			n++
 		}
 	}
