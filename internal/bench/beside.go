@@ -7,10 +7,14 @@ import (
 	"time"
 
 	"github.com/tidemark/tidemark/internal/testenv/toolbox"
+	"github.com/tidemark/tidemark/lake"
 )
 
 // besideChurn is the share of rows that are updated before each part: more than makes every file worth rewriting.
 const besideChurn = 0.3
+
+// compactionLimit is how long the compaction may go on after the updates are all read.
+const compactionLimit = 5 * time.Minute
 
 // beside measures what one compaction of the whole table does to the ingest beside which it runs. The updates wait in the binary
 // log, so that the ingest, and not the source that makes them on the same processors, sets the pace: first without
@@ -37,7 +41,13 @@ func (b *bench) beside(ctx context.Context, o fireOptions) error {
 		return err
 	}
 	before := map[string]bool{}
-	if _, err = b.left(ctx, func(path string) bool { before[path] = true; return true }); err != nil {
+	if _, err = b.left(ctx, func(f *lake.DataFile) bool {
+		if f.Deleted == nil || float64(f.Deleted.GetCardinality()) <= 0.2*float64(f.Rows) {
+			return false // not to be rewritten
+		}
+		before[f.Path] = true
+		return true
+	}); err != nil {
 		return err
 	}
 	if waiting, err = b.await(ctx, o.rows); err != nil {
@@ -46,16 +56,27 @@ func (b *bench) beside(ctx context.Context, o fireOptions) error {
 	if f, err = b.follow(ctx, "--commit-interval", "5s"); err != nil {
 		return err
 	}
-	left, looked := len(before), time.Now()
-	with, err := f.over(ctx, func(changes int64) bool {
+	began, left, looked := time.Now(), len(before), time.Now()
+	look := func() int {
 		if time.Since(looked) > time.Second {
-			if n, err := b.left(ctx, func(path string) bool { return before[path] }); err == nil {
+			if n, err := b.left(ctx, func(f *lake.DataFile) bool { return before[f.Path] }); err == nil {
 				left = n
 			}
 			looked = time.Now()
 		}
-		return left == 0 || changes >= waiting
-	})
+		return left
+	}
+	with, err := f.over(ctx, func(changes int64) bool { return look() == 0 || changes >= waiting })
+	for err == nil && look() > 0 && time.Since(began) < compactionLimit { // it ends beside a source that is quiet now
+		select {
+		case err = <-f.ended:
+			return f.failed(errors.Join(err, errors.New("ingest ended")))
+		case <-ctx.Done():
+			err = ctx.Err()
+		case <-time.After(time.Second):
+		}
+	}
+	compacting := time.Since(began)
 	if err := errors.Join(err, f.stop()); err != nil {
 		return err
 	}
@@ -67,8 +88,8 @@ func (b *bench) beside(ctx context.Context, o fireOptions) error {
 	without.print("without compaction")
 	with.print("while all is compacted")
 	fmt.Printf("| **ratio** | | | **%.2f** | |\n\n", with.perSecond()/without.perSecond())
-	fmt.Printf("The compaction began with %d files, of which %d were left when this ended; %d rewrites wrote %.0f MiB and dropped %d rows. Failed commits, warnings and errors in the log: %d.\n",
-		len(before), left, len(f.rewrites), float64(f.rewritten)/(1<<20), dropped, len(f.bad))
+	fmt.Printf("The compaction of %d files took %.0f s and left %d of them; %d rewrites wrote %.0f MiB and dropped %d rows. Failed commits, warnings and errors in the log: %d.\n",
+		len(before), compacting.Seconds(), left, len(f.rewrites), float64(f.rewritten)/(1<<20), dropped, len(f.bad))
 	for _, line := range f.bad {
 		fmt.Println("the log says:", line)
 	}
@@ -93,13 +114,13 @@ func (b *bench) await(ctx context.Context, rows int) (int64, error) {
 }
 
 // left counts the table's data files that are of a kind.
-func (b *bench) left(ctx context.Context, of func(path string) bool) (n int, err error) {
+func (b *bench) left(ctx context.Context, of func(*lake.DataFile) bool) (n int, err error) {
 	_, t, err := b.openTable(ctx)
 	if err != nil {
 		return 0, err
 	}
 	for _, file := range t.Files() {
-		if of(file.Path) {
+		if of(file) {
 			n++
 		}
 	}
