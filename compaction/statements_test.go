@@ -20,7 +20,7 @@ func TestStatements(t *testing.T) {
 	}
 	spark := NewSpark(SparkConfig{})
 	const options = `options => map('target-file-size-bytes', '268435456', 'min-file-size-bytes', '201326592', 'max-file-size-bytes', '536870912', ` +
-		`'min-input-files', '8', 'max-file-group-size-bytes', '2147483648', 'delete-file-threshold', '10', 'delete-ratio-threshold', '0.2', 'partial-progress.enabled', 'true'))`
+		`'min-input-files', '4', 'max-file-group-size-bytes', '2147483648', 'delete-file-threshold', '10', 'delete-ratio-threshold', '0.2', 'partial-progress.enabled', 'true'))`
 	keyless := w
 	keyless.Key = nil
 	for _, c := range []struct {

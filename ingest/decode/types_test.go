@@ -302,7 +302,11 @@ func TestKeysOfEveryType(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if fmt.Sprint(plan.Key) != "[2 1]" || plan.Schema.Field(1).Nullable {
+		key := "[2 1]"
+		if arrow.IsFloating(tc.arrow.ID()) {
+			key = "[]" // no key of Iceberg's
+		}
+		if fmt.Sprint(plan.Key) != key || plan.Schema.Field(1).Nullable {
 			t.Errorf("%s: key %v, nullable %v", tc.ddl, plan.Key, plan.Schema.Field(1).Nullable)
 		}
 		d := NewDecoder(memory.DefaultAllocator, plan)

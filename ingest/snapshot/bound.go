@@ -151,8 +151,6 @@ func (p *keyPart) selected() string {
 	switch p.dataType {
 	case "enum", "set", "bit":
 		return "CAST(CAST(" + name + " AS UNSIGNED) AS CHAR)"
-	case "float", "double":
-		return "CAST(" + name + " * 1e0 AS CHAR)" // the text of a FLOAT has six digits only
 	}
 	if p.isString() {
 		return "HEX(" + name + ")"

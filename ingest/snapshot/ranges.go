@@ -55,7 +55,7 @@ func (r *Ranges) Next(ctx context.Context, c *Conn) (next Range, ok bool, err er
 		}
 	}
 	if slices.Equal(to, r.from) {
-		to = nil // the column's values are not what they compare as (a FLOAT beyond its digits): no more splitting
+		to = nil // a server that does not find keys where it orders them: no more splitting
 	}
 	if !r.begun && to == nil {
 		first, err := r.find(ctx, c, 0)
