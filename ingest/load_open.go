@@ -212,16 +212,17 @@ func (s *session) openOne(ctx context.Context, conn *snapshot.Conn, name string,
 	return t, nil
 }
 
-// rangeRows is how many rows a range is to have: enough for a data file, few enough to read again after a crash.
+// rangeRows is how many rows a range is to have: enough for a data file, few enough to read again after a crash, and so few that
+// every connection has some ranges, or the last ones would be waited for.
 func (s *session) rangeRows(rows, bytes int64) int {
-	const wanted, least, most = 256 << 20, 20_000, 2_000_000
+	const wanted, least, most, each = 256 << 20, 20_000, 2_000_000, 3
 	switch {
 	case s.LoadRange > 0:
 		return s.LoadRange
 	case rows <= 0 || bytes <= 0:
 		return 200_000
 	}
-	return int(min(max(wanted/max(bytes/rows, 1), least), most))
+	return int(max(min(wanted/max(bytes/rows, 1), most, rows/int64(each*s.LoadWorkers)), least))
 }
 
 // openLake opens the lake's table on the branch of loads, or creates it, and finds or records where the load is.

@@ -8,8 +8,6 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
-	"os/exec"
-	"syscall"
 	"time"
 
 	"github.com/RoaringBitmap/roaring/v2"
@@ -159,17 +157,7 @@ func (b *bench) tidemark(ctx context.Context, args ...string) ([]byte, cost, err
 	if err != nil {
 		return nil, cost{}, err
 	}
-	began := time.Now()
-	out, err := cmd.Output()
-	if err != nil {
-		var exit *exec.ExitError
-		if errors.As(err, &exit) {
-			err = fmt.Errorf("%w\n%s%s", err, out, exit.Stderr)
-		}
-		return nil, cost{}, fmt.Errorf("tidemark %s: %w", args[0], err)
-	}
-	usage := cmd.ProcessState.SysUsage().(*syscall.Rusage)
-	return out, cost{wall: time.Since(began), cpu: cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime(), peak: usage.Maxrss << 10}, nil
+	return spend(cmd)
 }
 
 // fillWorn makes a table of 12 columns and about 195 bytes a row, of which every deletedOf-th is deleted. It returns the bytes of its data

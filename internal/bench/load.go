@@ -6,8 +6,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"syscall"
-	"time"
 
 	"github.com/apache/arrow-go/v18/arrow/memory"
 	"golang.org/x/sync/errgroup"
@@ -130,11 +128,6 @@ func (b *bench) load(ctx context.Context, lake string) (cost, error) {
 	}
 	cmd := exec.CommandContext(ctx, filepath.Join(root, "bin", "tidemark"), args...)
 	cmd.Env = append(os.Environ(), "TIDEMARK_SOURCE_PASSWORD="+server.Password)
-	began := time.Now()
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		return cost{}, fmt.Errorf("tidemark load: %w\n%s", err, out)
-	}
-	usage := cmd.ProcessState.SysUsage().(*syscall.Rusage)
-	return cost{wall: time.Since(began), cpu: cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime(), peak: usage.Maxrss << 10}, nil
+	_, c, err := spend(cmd)
+	return c, err
 }

@@ -7,6 +7,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"flag"
@@ -366,18 +367,34 @@ func (b *bench) catchUp(ctx context.Context) (cost, error) {
 	}
 	cmd := exec.CommandContext(ctx, filepath.Join(root, "bin", "tidemark"), args...)
 	cmd.Env = append(os.Environ(), "TIDEMARK_SOURCE_PASSWORD="+server.Password)
-	began := time.Now()
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		return cost{}, fmt.Errorf("tidemark: %w\n%s", err, out)
-	}
-	for line := range strings.Lines(string(out)) {
+	var log bytes.Buffer
+	cmd.Stderr = &log
+	_, c, err := spend(cmd)
+	for line := range strings.Lines(log.String()) {
 		if strings.Contains(line, "committed") {
 			fmt.Print("  ", line)
 		}
 	}
-	usage := cmd.ProcessState.SysUsage().(*syscall.Rusage)
-	return cost{wall: time.Since(began), cpu: cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime(), peak: usage.Maxrss << 10}, nil
+	return c, err
+}
+
+// spend runs a command to its end and returns what it printed, and what it cost.
+func spend(cmd *exec.Cmd) ([]byte, cost, error) {
+	var out, log bytes.Buffer
+	cmd.Stdout = &out
+	if cmd.Stderr == nil {
+		cmd.Stderr = &log
+	}
+	began := time.Now()
+	err := cmd.Start()
+	if err == nil {
+		peak := server.WatchPeak(cmd.Process.Pid)
+		err = cmd.Wait()
+		if c := (cost{time.Since(began), cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime(), peak()}); err == nil {
+			return out.Bytes(), c, nil
+		}
+	}
+	return nil, cost{}, fmt.Errorf("%s: %w\n%s%s", strings.Join(cmd.Args[:2], " "), err, out.String(), log.String())
 }
 
 // verify runs the program itself to compare the lake with the source.
@@ -390,12 +407,10 @@ func (b *bench) verify(ctx context.Context) (rows int, c cost, err error) {
 		"--s3-endpoint", b.minio.Endpoint, "--tables", "bench.*", "--parallel", "2", "--json")
 	cmd.Env = append(os.Environ(), "TIDEMARK_SOURCE_PASSWORD="+server.Password)
 	cmd.Stderr = os.Stderr
-	began := time.Now()
-	out, err := cmd.Output()
+	out, c, err := spend(cmd)
 	if err != nil {
-		return 0, c, fmt.Errorf("tidemark verify: %w\n%s", err, out)
+		return 0, c, err
 	}
-	c.wall = time.Since(began)
 	var report verify.Report
 	if err := json.Unmarshal(out, &report); err != nil {
 		return 0, c, err
@@ -403,8 +418,6 @@ func (b *bench) verify(ctx context.Context) (rows int, c cost, err error) {
 	for _, t := range report.Tables {
 		rows += int(t.Rows)
 	}
-	usage := cmd.ProcessState.SysUsage().(*syscall.Rusage)
-	c.cpu, c.peak = cmd.ProcessState.UserTime()+cmd.ProcessState.SystemTime(), usage.Maxrss<<10
 	return rows, c, nil
 }
 

@@ -25,6 +25,7 @@ import (
 	"time"
 
 	"github.com/tidemark/tidemark/internal/testenv"
+	"github.com/tidemark/tidemark/internal/testenv/server"
 )
 
 // program is the built tidemark.
@@ -84,6 +85,7 @@ func (p *place) duck(t testing.TB) *testenv.Duck {
 
 // tidemark is a running program.
 type tidemark struct {
+	peak   func() int64 // the largest resident memory, in bytes, once it has ended
 	t      testing.TB
 	cmd    *exec.Cmd
 	exited chan struct{}
@@ -113,6 +115,7 @@ func start(t testing.TB, env []string, args ...string) *tidemark {
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	p.peak = server.WatchPeak(p.cmd.Process.Pid)
 	go func() {
 		defer close(p.exited)
 		var exit *exec.ExitError

@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"syscall"
 	"testing"
 
 	"github.com/tidemark/tidemark/internal/testenv"
@@ -38,7 +37,7 @@ func TestTransactionLargerThanMemory(t *testing.T) {
 		}
 		p := startIngest(t, lake, testenv.URL(s), "--memory", "256MiB", "--until", "caught-up")
 		ends(t, p, 0)
-		peak := p.cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss << 10
+		peak := p.peak()
 		t.Logf("peak memory %d MiB", peak>>20)
 		if peak > 320<<20 {
 			t.Errorf("%d MiB resident under --memory 256MiB", peak>>20)

@@ -7,7 +7,10 @@ import (
 )
 
 // Program is a program under test: it dies with us, and is counted when it is left behind.
-type Program struct{ p *process }
+type Program struct {
+	p    *process
+	peak func() int64
+}
 
 // StartProgram runs a program in the background. What it prints goes to the file log; env is added to ours.
 func StartProgram(name, log string, argv, env []string) (*Program, error) {
@@ -15,7 +18,7 @@ func StartProgram(name, log string, argv, env []string) (*Program, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Program{p}, nil
+	return &Program{p, WatchPeak(p.cmd.Process.Pid)}, nil
 }
 
 // Done is closed when the program has ended.
@@ -27,10 +30,7 @@ func (g *Program) ExitCode() int { return g.p.cmd.ProcessState.ExitCode() }
 // Usage is the CPU time and the largest resident memory in bytes, after Done.
 func (g *Program) Usage() (cpu time.Duration, peakBytes int64) {
 	state := g.p.cmd.ProcessState
-	if usage, ok := state.SysUsage().(*syscall.Rusage); ok {
-		peakBytes = usage.Maxrss << 10
-	}
-	return state.UserTime() + state.SystemTime(), peakBytes
+	return state.UserTime() + state.SystemTime(), g.peak()
 }
 
 // Pid is its process id.
