@@ -25,6 +25,7 @@ type rangeWriter struct {
 	codec    *merge.KeyCodec
 	unsorted *atomic.Bool // of the whole table: the server's order is not the lake's
 	hold     int64        // bytes of rows to be sorted at once
+	rows     int64        // about how many come
 
 	file  *lake.FileWriter
 	files []*lake.NewFile
@@ -96,6 +97,7 @@ func (w *rangeWriter) write(ctx context.Context, rec arrow.RecordBatch) error {
 		if w.file, err = w.table.NewFileWriter(ctx); err != nil {
 			return err
 		}
+		w.file.Expect(w.rows)
 	}
 	if err := w.file.Write(rec); err != nil {
 		return err

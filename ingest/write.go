@@ -76,6 +76,7 @@ func writeFile(ctx context.Context, t *lake.Table, segment *merge.Segment, rows 
 	if err != nil {
 		return nil, err
 	}
+	w.Expect(int64(segment.Live()))
 	place(w)
 	order := segment.Order(make([]int32, 0, segment.Live()))
 	if err := merge.Gather(memory.DefaultAllocator, rows, order, gatherRows, w.Write); err != nil {

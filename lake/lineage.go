@@ -55,7 +55,8 @@ func (t *Table) NewMovedWriter(ctx context.Context, f MovedFile, mem memory.Allo
 		return nil, err
 	}
 	w.schema, w.fields = t.movedSchema()
-	w.mem, w.expect = mem, min(f.Rows, rowGroupRows)
+	w.mem = mem
+	w.Expect(f.Rows)
 	if f.Brief {
 		w.codec = compress.Codecs.Snappy
 	}

@@ -71,6 +71,10 @@ func (t *Table) NewFileWriter(ctx context.Context) (*FileWriter, error) {
 	return w, nil
 }
 
+// Expect says about how many rows will come, as far as it is known: encodings are chosen for so many. It counts before the first
+// Write.
+func (w *FileWriter) Expect(rows int64) { w.expect = min(rows, rowGroupRows) }
+
 // In says which partition all rows are of. In a partitioned table it has to be called before Close.
 func (w *FileWriter) In(p Partition) { w.partition, w.placed = p, true }
 

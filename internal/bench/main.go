@@ -333,6 +333,7 @@ func (b *bench) encode(ctx context.Context) (c cost, rows int, err error) {
 			if err != nil {
 				return err
 			}
+			w.Expect(rec.NumRows())
 			for from := int64(0); from < rec.NumRows(); from += 16 << 10 {
 				part := rec.NewSlice(from, min(rec.NumRows(), from+16<<10))
 				err := w.Write(part)
