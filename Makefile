@@ -46,7 +46,7 @@ demo: build ## the main job in two minutes
 
 soak: ## the proof tests for an hour: SOAK=8h for longer
 	$(TOOLS) fetch test
-	TIDEMARK_SOAK=$(or $(SOAK),1h) $(TOOLS) with-trino $(GO) test -count=1 -v -timeout 0 -run Soak ./...
+	TIDEMARK_SOAK=$(or $(SOAK),1h) $(TOOLS) with-trino $(GO) test -count=1 -v -timeout 0 -run 'Soak|EveryEngine' ./...
 
 stack: ## a local stack to play with: primary, two replicas, MinIO, a shop with traffic
 	$(GO) build -o bin/stack ./examples/stack
