@@ -100,13 +100,11 @@ func (a *app) ingestCommand() *cobra.Command {
 			}
 			a.showLoads(&o)
 			limitMemory(o.Memory)
-			if profile != "" {
-				stop, err := startProfile(profile)
-				if err != nil {
-					return err
-				}
-				defer stop()
+			stop, err := startProfile(profile)
+			if err != nil {
+				return err
 			}
+			defer stop()
 			return ingest.Run(c.Context(), context.WithoutCancel(c.Context()), o)
 		},
 	}
@@ -139,8 +137,11 @@ func (a *app) ingestCommand() *cobra.Command {
 	return c
 }
 
-// startProfile profiles the process until stop is called.
+// startProfile profiles the process until stop is called, unless name is empty.
 func startProfile(name string) (stop func(), err error) {
+	if name == "" {
+		return func() {}, nil
+	}
 	file, err := os.Create(name)
 	if err != nil {
 		return nil, usageError{fmt.Errorf("--cpu-profile: %w", err)}

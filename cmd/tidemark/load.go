@@ -49,13 +49,11 @@ func (a *app) loadCommand() *cobra.Command {
 			}
 			a.showLoads(&o)
 			limitMemory(o.Memory)
-			if profile != "" {
-				stop, err := startProfile(profile)
-				if err != nil {
-					return err
-				}
-				defer stop()
+			stop, err := startProfile(profile)
+			if err != nil {
+				return err
 			}
+			defer stop()
 			return ingest.LoadNow(c.Context(), context.WithoutCancel(c.Context()), o, wait)
 		},
 	}
