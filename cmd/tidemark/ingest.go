@@ -12,7 +12,6 @@ import (
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 
-	"github.com/tidemark/tidemark/compaction"
 	"github.com/tidemark/tidemark/ingest"
 	"github.com/tidemark/tidemark/ingest/monitor"
 )
@@ -28,7 +27,7 @@ func (a *app) ingestCommand() *cobra.Command {
 		profile      string
 		compact      string
 		engine       engineSettings
-		target       string
+		rewrites     rewriteSettings
 	)
 	c := &cobra.Command{
 		Use:   "ingest",
@@ -61,11 +60,11 @@ func (a *app) ingestCommand() *cobra.Command {
 			o.Memory, o.Pipeline, o.Logger = int64(bytes), a.pipeline, a.log
 			switch compact {
 			case "on":
-				bytes, err := targetFileSize(target)
+				compact, err := rewrites.options()
 				if err != nil {
 					return err
 				}
-				o.Compact = &compaction.Options{TargetFileSize: bytes}
+				o.Compact = &compact
 				if o.Outside, err = engine.open(); err != nil {
 					return err
 				}
@@ -123,7 +122,7 @@ func (a *app) ingestCommand() *cobra.Command {
 	f.StringVar((*string)(&o.OnDiverged), "on-diverged", "stop", "when tables have what no server has any more: `stop or reload` them; stop ends with exit code 3")
 	f.BoolVar(&o.Strict, "strict", false, "stop at the first sign that lake and source differ")
 	f.StringVar(&compact, "compact", "on", "rewrite data files beside the stream and expire old snapshots: `on or off`")
-	targetFlag(f, &target)
+	rewrites.flags(f)
 	f.DurationVar(&o.Expire.Age, "expire-after", 0, "with --compact on: snapshots younger than this `duration` stay (default 24h)")
 	f.IntVar(&o.Expire.Keep, "keep-snapshots", 0, "with --compact on: so `many` snapshots stay, however old (default 20)")
 	f.StringVar(&cascades, "cascades", "refuse", "`refuse or ignore` tables that foreign keys change without the binary log showing it (MySQL before 9.6)")

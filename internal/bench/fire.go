@@ -34,6 +34,7 @@ type fireOptions struct {
 	rows  int
 	rate  int // updates a second
 	churn float64
+	share float64 // of deleted rows from which on a file is rewritten
 	every time.Duration
 }
 
@@ -251,6 +252,10 @@ type updates struct {
 	end    func() error
 }
 
+func updateOf(ids []int) string {
+	return "UPDATE bench.t SET a = a + 1, amount = amount + 0.5, name = CONCAT('changed-', id), score = score / 2 WHERE id IN " + list(ids)
+}
+
 // update begins to send updates of 500 rows each, of four columns.
 func (b *bench) update(ctx context.Context, rows, perSecond int) *updates {
 	const sessions, size = 4, 500
@@ -275,7 +280,7 @@ func (b *bench) update(ctx context.Context, rows, perSecond int) *updates {
 				slices.Sort(ids)
 				ids = slices.Compact(ids)
 				u.pause.RLock()
-				err := session.Exec("UPDATE bench.t SET a = a + 1, amount = amount + 0.5, name = CONCAT('changed-', id), score = score / 2 WHERE id IN " + list(ids))
+				err := session.Exec(updateOf(ids))
 				u.pause.RUnlock()
 				if err != nil {
 					u.failed.Store(&err)
