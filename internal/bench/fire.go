@@ -81,11 +81,12 @@ func (b *bench) fill(ctx context.Context, box *toolbox.Box, n int) error {
 	}
 	fmt.Printf("%d rows in the source after %.0f s\n", n, time.Since(began).Seconds())
 	for _, command := range []string{"load", "compact"} {
-		began = time.Now()
-		if _, _, err := b.tidemark(ctx, b.fireArgs(command)...); err != nil {
+		_, c, err := b.tidemark(ctx, b.fireArgs(command)...)
+		if err != nil {
 			return err
 		}
-		fmt.Printf("tidemark %s: %.0f s\n", command, time.Since(began).Seconds())
+		c.print("tidemark "+command, n)
+		fmt.Printf("  peak memory %.0f MiB\n", float64(c.peak)/(1<<20))
 	}
 	return nil
 }
