@@ -70,54 +70,80 @@ func (e *bytesEncoder) add(s stretch) error {
 	}
 	dst := e.out.grow(int(ends[s.rows]-ends[0]) + 4*s.rows)
 	at, start := 0, ends[0]
-	if s.valid == nil {
-		for _, end := range ends[1:] {
-			v := body[start:end]
-			start = end
-			binary.LittleEndian.PutUint32(dst[at:], uint32(len(v)))
-			at += 4 + copy(dst[at+4:], v)
+	bounds := e.bounds()
+	for i, end := range ends[1:] {
+		v := body[start:end]
+		start = end
+		if s.valid != nil && !bitutil.BitIsSet(s.valid, i) {
+			continue
 		}
-	} else {
-		for i, end := range ends[1:] {
-			v := body[start:end]
-			start = end
-			if bitutil.BitIsSet(s.valid, i) {
-				binary.LittleEndian.PutUint32(dst[at:], uint32(len(v)))
-				at += 4 + copy(dst[at+4:], v)
-			}
+		binary.LittleEndian.PutUint32(dst[at:], uint32(len(v)))
+		at += 4 + copy(dst[at+4:], v)
+		if !bounds.inside(v) {
+			bounds.widen(v)
 		}
 	}
-	e.bound(dst[:at])
+	e.keep(&bounds)
 	e.out.keep(at)
 	return nil
 }
 
-// bound notes the bounds of values, which are as PLAIN has them.
-func (e *bytesEncoder) bound(values []byte) {
-	if len(values) == 0 {
-		return
+// textBounds are the least and the greatest of some values, which have to stay as they are meanwhile.
+type textBounds struct {
+	any             bool
+	least, greatest []byte
+	low, high       [2]uint64 // their first 16 bytes, filled up with zeros, as numbers
+}
+
+// inside reports whether v is known to be within the bounds, without being one, by its first 16 bytes.
+func (b *textBounds) inside(v []byte) bool {
+	if len(v) < 16 {
+		return false
 	}
-	least, greatest := e.min, e.max
+	x, y := binary.BigEndian.Uint64(v), binary.BigEndian.Uint64(v[8:])
+	return (x > b.low[0] || x == b.low[0] && y > b.low[1]) && (x < b.high[0] || x == b.high[0] && y < b.high[1])
+}
+
+// widen has v within the bounds.
+func (b *textBounds) widen(v []byte) {
+	if !b.any || bytes.Compare(v, b.least) < 0 {
+		b.least, b.low = v, leading(v)
+	}
+	if !b.any || bytes.Compare(v, b.greatest) > 0 {
+		b.greatest, b.high = v, leading(v)
+	}
+	b.any = true
+}
+
+// leading returns the first 16 bytes of v, filled up with zeros, as numbers.
+func leading(v []byte) [2]uint64 {
+	var b [16]byte
+	copy(b[:], v)
+	return [2]uint64{binary.BigEndian.Uint64(b[:]), binary.BigEndian.Uint64(b[8:])}
+}
+
+// bounds returns those of the chunk so far.
+func (e *bytesEncoder) bounds() textBounds {
 	if !e.any {
-		first := values[4 : 4+binary.LittleEndian.Uint32(values)]
-		least, greatest = first, first
+		return textBounds{}
 	}
-	for len(values) > 0 {
-		n := 4 + binary.LittleEndian.Uint32(values)
-		v := values[4:n]
-		values = values[n:]
-		if bytes.Compare(v, least) < 0 {
-			least = v
-		} else if bytes.Compare(v, greatest) > 0 {
-			greatest = v
-		}
+	return textBounds{any: true, least: e.min, greatest: e.max, low: leading(e.min), high: leading(e.max)}
+}
+
+// keep makes them those of the chunk.
+func (e *bytesEncoder) keep(b *textBounds) {
+	if b.any {
+		e.min, e.max, e.any = append(e.min[:0], b.least...), append(e.max[:0], b.greatest...), true
 	}
-	e.min, e.max, e.any = append(e.min[:0], least...), append(e.max[:0], greatest...), true
 }
 
 func (e *bytesEncoder) chunk(s *metadata.EncodedStatistics) {
 	if e.dict != nil {
-		e.bound(e.texts.page)
+		bounds := e.bounds()
+		for i := range uint32(len(e.texts.ends)) {
+			bounds.widen(e.texts.value(i))
+		}
+		e.keep(&bounds)
 	}
 	e.next()
 	if e.any {
