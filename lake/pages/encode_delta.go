@@ -11,8 +11,8 @@ const (
 	deltaMinis = 4
 	deltaMini  = deltaBlock / deltaMinis
 
-	// deltaBytes is what a block takes at most.
-	deltaBytes = binary.MaxVarintLen64 + deltaMinis + deltaBlock*8
+	// deltaBlockBytes is what a block takes at most.
+	deltaBlockBytes = binary.MaxVarintLen64 + deltaMinis + deltaBlock*8
 )
 
 // deltaEncoder writes whole numbers as DELTA_BINARY_PACKED (Encodings.md, "Delta Encoding"): the differences between
@@ -36,7 +36,7 @@ func (d *deltaEncoder[T]) add(out *outBuffer, v []T) {
 		v, d.values = v[1:], 1
 	}
 	d.values += len(v)
-	dst := out.grow((len(v)/deltaBlock+1)*deltaBytes + packSlack)
+	dst := out.grow((len(v)/deltaBlock+1)*deltaBlockBytes + packSlack)
 	at, last := 0, d.last
 	for len(v) > 0 {
 		n := min(deltaBlock-d.n, len(v))
@@ -92,7 +92,7 @@ func (d *deltaEncoder[T]) block(dst []byte) int {
 // finish returns the page with room bytes before it, and begins another.
 func (d *deltaEncoder[T]) finish(out *outBuffer, room int) []byte {
 	if d.n > 0 {
-		out.keep(d.block(out.grow(deltaBytes + packSlack)))
+		out.keep(d.block(out.grow(deltaBlockBytes + packSlack)))
 	}
 	var header [4 * binary.MaxVarintLen64]byte
 	n := binary.PutUvarint(header[:], deltaBlock)

@@ -8,9 +8,9 @@ import (
 
 // Ids of struct fields in parquet.thrift, and the types of the Thrift compact protocol that they are written with.
 const (
-	thriftFalse                 = 2
-	thriftI32, thriftI64        = 5, 6
-	thriftStruct                = 12
+	writeFalse                  = 2
+	writeI32, writeI64          = 5, 6
+	writeStruct                 = 12
 	pageTypeData, pageTypeDict  = 0, 2
 	pageType, pageSize          = 1, 2
 	pageStored, pageDataHeader  = 3, 5
@@ -36,17 +36,17 @@ func (t *headerWriter) field(id, kind int) {
 }
 
 func (t *headerWriter) i32(id int, v int32) {
-	t.field(id, thriftI32)
+	t.field(id, writeI32)
 	t.out = binary.AppendVarint(t.out, int64(v)) // zigzag, as Go has it
 }
 
 func (t *headerWriter) i64(id int, v int64) {
-	t.field(id, thriftI64)
+	t.field(id, writeI64)
 	t.out = binary.AppendVarint(t.out, v)
 }
 
 func (t *headerWriter) begin(id int) {
-	t.field(id, thriftStruct)
+	t.field(id, writeStruct)
 	t.last = append(t.last, 0)
 }
 
@@ -84,7 +84,7 @@ func (t *headerWriter) dictionaryHeader(values, size, stored int) []byte {
 	t.begin(pageDictHeader)
 	t.i32(dictValues, int32(values))
 	t.i32(dictEncoding, int32(parquet.Encodings.Plain))
-	t.field(dictSorted, thriftFalse)
+	t.field(dictSorted, writeFalse)
 	t.end()
 	t.end()
 	return t.out
