@@ -6,20 +6,35 @@ import (
 	"github.com/apache/arrow-go/v18/parquet"
 )
 
-// Ids of struct fields in parquet.thrift, and the types of the Thrift compact protocol that they are written with.
+// Types of the Thrift compact protocol.
 const (
-	writeFalse                  = 2
-	writeI32, writeI64          = 5, 6
-	writeStruct                 = 12
-	pageTypeData, pageTypeDict  = 0, 2
-	pageType, pageSize          = 1, 2
-	pageStored, pageDataHeader  = 3, 5
-	pageDictHeader              = 7
-	dataValues, dataEncoding    = 1, 2
-	dataDefinition, dataRepeats = 3, 4
-	dataStatistics, statsNulls  = 5, 3
-	dictValues, dictEncoding    = 1, 2
-	dictSorted                  = 3
+	writeFalse  = 2
+	writeI32    = 5
+	writeI64    = 6
+	writeStruct = 12
+)
+
+// Ids of fields, and types of pages (parquet.thrift: PageHeader, DataPageHeader, DictionaryPageHeader, Statistics, PageType).
+const (
+	headerType       = 1
+	headerSize       = 2
+	headerStored     = 3
+	headerData       = 5
+	headerDictionary = 7
+
+	dataValues      = 1
+	dataEncoding    = 2
+	dataDefinition  = 3
+	dataRepetition  = 4
+	dataStatistics  = 5
+	statisticsNulls = 3
+
+	dictionaryValues   = 1
+	dictionaryEncoding = 2
+	dictionarySorted   = 3
+
+	typeData       = 0
+	typeDictionary = 2
 )
 
 // headerWriter appends a struct in the Thrift compact protocol (thrift-compact-protocol.md, "Struct encoding"): fields come in
@@ -59,16 +74,16 @@ func (t *headerWriter) end() {
 // codec. Bounds of pages are not in it: no reader of ours asks for them, and those of the chunk are in the footer.
 func (t *headerWriter) dataHeader(rows, nulls int, encoding parquet.Encoding, size, stored int) []byte {
 	t.out, t.last = t.out[:0], append(t.last[:0], 0)
-	t.i32(pageType, pageTypeData)
-	t.i32(pageSize, int32(size))
-	t.i32(pageStored, int32(stored))
-	t.begin(pageDataHeader)
+	t.i32(headerType, typeData)
+	t.i32(headerSize, int32(size))
+	t.i32(headerStored, int32(stored))
+	t.begin(headerData)
 	t.i32(dataValues, int32(rows))
 	t.i32(dataEncoding, int32(encoding))
 	t.i32(dataDefinition, int32(parquet.Encodings.RLE))
-	t.i32(dataRepeats, int32(parquet.Encodings.RLE))
+	t.i32(dataRepetition, int32(parquet.Encodings.RLE))
 	t.begin(dataStatistics)
-	t.i64(statsNulls, int64(nulls))
+	t.i64(statisticsNulls, int64(nulls))
 	t.end()
 	t.end()
 	t.end()
@@ -78,13 +93,13 @@ func (t *headerWriter) dataHeader(rows, nulls int, encoding parquet.Encoding, si
 // dictionaryHeader returns the header of a dictionary page.
 func (t *headerWriter) dictionaryHeader(values, size, stored int) []byte {
 	t.out, t.last = t.out[:0], append(t.last[:0], 0)
-	t.i32(pageType, pageTypeDict)
-	t.i32(pageSize, int32(size))
-	t.i32(pageStored, int32(stored))
-	t.begin(pageDictHeader)
-	t.i32(dictValues, int32(values))
-	t.i32(dictEncoding, int32(parquet.Encodings.Plain))
-	t.field(dictSorted, writeFalse)
+	t.i32(headerType, typeDictionary)
+	t.i32(headerSize, int32(size))
+	t.i32(headerStored, int32(stored))
+	t.begin(headerDictionary)
+	t.i32(dictionaryValues, int32(values))
+	t.i32(dictionaryEncoding, int32(parquet.Encodings.Plain))
+	t.field(dictionarySorted, writeFalse)
 	t.end()
 	t.end()
 	return t.out
