@@ -36,7 +36,6 @@ type Writer struct {
 	shared  shared
 	rows    int // of the row group
 	groups  int
-	header  headerWriter
 }
 
 // NewWriter begins a file of columns as the schema has them, one Column each, with memory of mem. Parquet field ids are those
@@ -148,7 +147,7 @@ func (w *Writer) endChunk(c *columnWriter, meta *metadata.ColumnChunkMetaDataBui
 		if err != nil {
 			return err
 		}
-		header := w.header.dictionaryHeader(values, len(body), len(stored))
+		header := w.shared.header.dictionaryHeader(values, len(body), len(stored))
 		info.UncompressedSize += int64(len(header) + len(body))
 		count.DictEncodingStats[parquet.Encodings.Plain]++
 		if err := errors.Join(w.write(header), w.write(stored)); err != nil {
@@ -157,10 +156,9 @@ func (w *Writer) endChunk(c *columnWriter, meta *metadata.ColumnChunkMetaDataBui
 	}
 	info.DataPageOffset = w.offset
 	for _, p := range c.pages {
-		header := w.header.dataHeader(p.rows, p.nulls, p.encoding, p.size, len(p.stored))
-		info.UncompressedSize += int64(len(header) + p.size)
+		info.UncompressedSize += int64(p.size)
 		count.DataEncodingStats[p.encoding]++
-		if err := errors.Join(w.write(header), w.write(p.stored)); err != nil {
+		if err := w.write(p.stored); err != nil {
 			return err
 		}
 	}

@@ -34,6 +34,7 @@ type shared struct {
 	valid      [stepRows / 8]byte
 	levels     []byte
 	compressed []byte
+	header     headerWriter
 }
 
 // compress returns the page after the codec, valid until the next call. zstd is at its fastest level.
@@ -84,10 +85,9 @@ type columnWriter struct {
 
 // page is a data page that is complete.
 type page struct {
-	stored      []byte // after the codec
-	size        int    // bytes before the codec
-	rows, nulls int
-	encoding    parquet.Encoding
+	stored   []byte // with its header, after the codec
+	size     int    // bytes of header and page, before the codec
+	encoding parquet.Encoding
 }
 
 func newColumnWriter(f arrow.Field, c Column, descr *schema.Column, shared *shared) (*columnWriter, error) {
@@ -142,8 +142,8 @@ func (c *columnWriter) endPage() error {
 	if c.rows == 0 {
 		return nil
 	}
-	p := page{rows: c.rows, nulls: c.levels.nulls}
 	var levels []byte
+	nulls := c.levels.nulls
 	if c.nullable {
 		levels = c.levels.append(c.shared.levels[:0])
 		c.shared.levels = levels
@@ -158,10 +158,11 @@ func (c *columnWriter) endPage() error {
 	if err != nil {
 		return err
 	}
-	p.encoding, p.size, p.stored = encoding, len(body), c.shared.mem.Allocate(len(stored))
-	copy(p.stored, stored)
+	header := c.shared.header.dataHeader(c.rows, nulls, encoding, len(body), len(stored))
+	p := page{stored: c.shared.mem.Allocate(len(header) + len(stored)), size: len(header) + len(body), encoding: encoding}
+	copy(p.stored[copy(p.stored, header):], stored)
 	c.pages = append(c.pages, p)
-	c.stored += int64(len(stored))
+	c.stored += int64(len(p.stored))
 	c.indexed = c.indexed || encoding == parquet.Encodings.RLEDict
 	c.rows = 0
 	return nil
