@@ -164,7 +164,7 @@ func wideTestSchema() (*arrow.Schema, []Column) {
 			for _, nullable := range []bool{false, true} {
 				c.Codec = codecs[len(fields)%3]
 				fields = append(fields, arrow.Field{
-					Name: fmt.Sprintf("%d %s", len(fields), t), Type: t, Nullable: nullable,
+					Name: fmt.Sprintf("c%d_%s", len(fields), t.Name()), Type: t, Nullable: nullable,
 					Metadata: arrow.MetadataFrom(map[string]string{"PARQUET:field_id": strconv.Itoa(len(fields) + 100)}),
 				})
 				columns = append(columns, c)
