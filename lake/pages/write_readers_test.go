@@ -1,6 +1,7 @@
 package pages
 
 import (
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -14,7 +15,14 @@ import (
 	"github.com/tidemark/tidemark/internal/testenv"
 )
 
-func TestMain(m *testing.M) { testenv.Main(m) }
+// TestMain leaves fuzzing alone, which starts processes of its own and no server.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if flag.Lookup("test.fuzz").Value.String() != "" {
+		os.Exit(m.Run())
+	}
+	testenv.Main(m)
+}
 
 // TestEnginesReadAlike: DuckDB, Arrow's C++ library and Spark read the same rows from a file of ours, with all types in all
 // encodings, as from arrow-go's.
