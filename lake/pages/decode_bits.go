@@ -42,7 +42,7 @@ func (b *booleans) begins(e parquet.Encoding, body []byte, _ int) error {
 
 func (b *booleans) start(rows int) {
 	b.out, b.filled = memory.NewResizableBuffer(b.mem), 0
-	b.out.Resize((rows + 7) / 8)
+	b.out.Resize((rows+7)/8 + 8)
 	clear(b.out.Bytes())
 }
 
@@ -53,7 +53,7 @@ func (b *booleans) read(rows, n int, valid []byte) (int, error) {
 		b.filled += rows
 		return rows, err
 	}
-	b.dense = append(b.dense[:0], make([]byte, (n+7)/8)...)
+	b.dense = append(b.dense[:0], make([]byte, (n+7)/8+8)...)
 	if err := b.next(b.dense, 0, n); err != nil {
 		return 0, err
 	}
@@ -68,7 +68,7 @@ func (b *booleans) read(rows, n int, valid []byte) (int, error) {
 	return rows, nil
 }
 
-// next sets bits [at, at+n) of a bitmap to the next values.
+// next sets bits [at, at+n) of a bitmap, behind which there are eight bytes, to the next values.
 func (b *booleans) next(out []byte, at, n int) error {
 	if b.packed == nil {
 		return b.runs.bits(out, at, n)
@@ -76,7 +76,7 @@ func (b *booleans) next(out []byte, at, n int) error {
 	if b.bit+n > 8*len(b.packed) {
 		return errShort
 	}
-	bitutil.CopyBitmap(b.packed, b.bit, n, out, at)
+	copyBits(out, at, b.packed, b.bit, n)
 	b.bit += n
 	return nil
 }

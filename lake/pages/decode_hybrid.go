@@ -82,7 +82,7 @@ func (h *hybrid) next(dst []uint32) error {
 	return nil
 }
 
-// bits sets the bits [at, at+n) of a bitmap to the next n values, which are of one bit.
+// bits sets the bits [at, at+n) of a bitmap, behind which there are eight bytes, to the next n values, which are of one bit.
 func (h *hybrid) bits(dst []byte, at, n int) error {
 	for n > 0 {
 		if err := h.run(); err != nil {
@@ -94,7 +94,7 @@ func (h *hybrid) bits(dst []byte, at, n int) error {
 			if h.bit+k > 8*len(h.packed) {
 				return errShort
 			}
-			bitutil.CopyBitmap(h.packed, h.bit, k, dst, at)
+			copyBits(dst, at, h.packed, h.bit, k)
 			h.bit += k
 		case h.value > 1:
 			return fmt.Errorf("%d where a value has one bit", h.value)

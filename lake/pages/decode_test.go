@@ -53,6 +53,28 @@ func TestUnpack(t *testing.T) {
 	}
 }
 
+// TestCopyBits: what is copied is equal, what is beside it stays.
+func TestCopyBits(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 1))
+	for range 2000 {
+		src, dst := make([]byte, 60), make([]byte, 60)
+		for i := range src {
+			src[i], dst[i] = byte(rng.Uint32()), byte(rng.Uint32())
+		}
+		before := bytes.Clone(dst)
+		at, from, n := rng.IntN(100), rng.IntN(100), rng.IntN(300)
+		copyBits(dst, at, src[:(from+n+7)/8], from, n)
+		bit := func(b []byte, i int) byte { return b[i/8] >> (i % 8) & 1 }
+		for i := range 8 * len(dst) {
+			want := bit(before, i)
+			if i >= at && i < at+n {
+				want = bit(src, from+i-at)
+			}
+			require.Equal(t, want, bit(dst, i), "%d bits from %d to %d: bit %d", n, from, at, i)
+		}
+	}
+}
+
 // TestLongValues: a batch ends before a column has too many bytes, and the rows that others have read beyond it come next.
 func TestLongValues(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 1))

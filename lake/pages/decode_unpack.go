@@ -43,3 +43,17 @@ func unpackWide(src []byte, bit int, mask uint64) uint64 {
 	low := binary.LittleEndian.Uint64(src[bit>>3:]) >> (bit & 7)
 	return (low | uint64(src[bit>>3+8])<<1<<(63-bit&7)) & mask
 }
+
+// copyBits copies n bits of src, from one on, to those of dst from at on. Behind the last of both, eight bytes are there; those of dst
+// stay as they are.
+func copyBits(dst []byte, at int, src []byte, from, n int) {
+	src = src[:len(src)+8]
+	for n > 0 {
+		k := min(n, 56)
+		bits, mask := binary.LittleEndian.Uint64(src[from>>3:])>>(from&7), uint64(1)<<k-1
+		d := dst[at>>3:]
+		old := binary.LittleEndian.Uint64(d)
+		binary.LittleEndian.PutUint64(d, old&^(mask<<(at&7))|bits&mask<<(at&7))
+		at, from, n = at+k, from+k, n-k
+	}
+}

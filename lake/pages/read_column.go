@@ -30,7 +30,7 @@ type column struct {
 	left     int    // rows of the page that were not read
 	row      int    // rows of it that were
 	some     bool   // the page has NULLs
-	defined  []byte // bitmap of the page's rows that are not NULL, if some are
+	defined  []byte // bitmap of the page's rows that are not NULL, if some are; eight bytes follow
 	validity *memory.Buffer
 }
 
@@ -56,7 +56,7 @@ func (c *column) read(rows int) (arrow.Array, error) {
 		valued := n
 		if c.some {
 			valid := c.mask(filled, rows)
-			bitutil.CopyBitmap(c.defined, c.row, n, valid, filled)
+			copyBits(valid, filled, c.defined, c.row, n)
 			valued = bitutil.CountSetBits(valid, filled, n)
 		} else if c.validity != nil {
 			bitutil.SetBitsTo(c.validity.Bytes(), int64(filled), int64(n), true)
@@ -235,11 +235,11 @@ func (c *column) define(levels []byte, rows int) (int, error) {
 		return rows, nil
 	}
 	size := (rows + 7) / 8
-	if cap(c.defined) < size {
-		c.defined = make([]byte, size)
+	if cap(c.defined) < size+8 {
+		c.defined = make([]byte, size+8)
 	}
 	c.defined = c.defined[:size]
-	if err := runs.bits(c.defined, 0, rows); err != nil {
+	if err := runs.bits(c.defined[:size+8], 0, rows); err != nil {
 		return 0, err
 	}
 	values := bitutil.CountSetBits(c.defined, 0, rows)
