@@ -78,7 +78,7 @@ func TestCopyBits(t *testing.T) {
 // TestLongValues: a batch ends before a column has too many bytes, and the rows that others have read beyond it come next.
 func TestLongValues(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 1))
-	const rows = 300
+	const rows = 120
 	schema := arrow.NewSchema([]arrow.Field{
 		{Name: "n", Type: arrow.PrimitiveTypes.Int64},
 		{Name: "a", Type: arrow.BinaryTypes.String, Nullable: true},
@@ -96,7 +96,7 @@ func TestLongValues(t *testing.T) {
 		rb.Field(0).(*array.Int64Builder).Append(int64(row))
 		for i, of := range map[int]int{1: 200 << 10, 4: 70 << 10} {
 			switch n := rng.IntN(of); {
-			case row%100 == 50 && i == 1:
+			case row%40 == 20 && i == 1:
 				rb.Field(i).(*array.StringBuilder).Append(string(long))
 			case n%4 == 0:
 				rb.Field(i).AppendNull()
@@ -116,7 +116,7 @@ func TestLongValues(t *testing.T) {
 		"prefixes":   {parquet.WithDictionaryDefault(false), parquet.WithEncodingFor("a", parquet.Encodings.DeltaByteArray), parquet.WithEncodingFor("b", parquet.Encodings.DeltaByteArray)},
 	} {
 		t.Run(name, func(t *testing.T) {
-			body := write(t, rec, append(props, parquet.WithCompression(compress.Codecs.Snappy), parquet.WithMaxRowGroupLength(200))...)
+			body := write(t, rec, append(props, parquet.WithCompression(compress.Codecs.Snappy), parquet.WithMaxRowGroupLength(80))...)
 			equal(t, rng, body, rec.Columns())
 			f, err := file.NewParquetReader(bytes.NewReader(body))
 			require.NoError(t, err)
@@ -170,18 +170,18 @@ func TestMemoryOfPieces(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 1))
 	rb := array.NewRecordBuilder(memory.DefaultAllocator, arrow.NewSchema([]arrow.Field{{Name: "n", Type: arrow.PrimitiveTypes.Int64}, {Name: "s", Type: arrow.BinaryTypes.String}}, nil))
 	defer rb.Release()
-	for range 400_000 {
+	for range 100_000 {
 		rb.Field(0).(*array.Int64Builder).Append(rng.Int64())
 		rb.Field(1).(*array.StringBuilder).Append(fmt.Sprintf("%x", rng.Uint64()))
 	}
 	rec := rb.NewRecordBatch()
 	defer rec.Release()
-	body := write(t, rec, parquet.WithDictionaryDefault(false), parquet.WithCompression(compress.Codecs.Snappy), parquet.WithDataPageSize(64<<10))
+	body := write(t, rec, parquet.WithDictionaryDefault(false), parquet.WithCompression(compress.Codecs.Snappy), parquet.WithDataPageSize(32<<10))
 	f, err := file.NewParquetReader(bytes.NewReader(body))
 	require.NoError(t, err)
 	require.Equal(t, 1, f.NumRowGroups())
 	mem := &peak{Allocator: memory.DefaultAllocator}
-	r := NewReader(bytes.NewReader(body), f.MetaData(), Options{Columns: []int{0, 1}, Groups: []int{0}, Batch: 1000, Memory: mem, Whole: 1 << 20, Piece: 128 << 10})
+	r := NewReader(bytes.NewReader(body), f.MetaData(), Options{Columns: []int{0, 1}, Groups: []int{0}, Batch: 1000, Memory: mem, Whole: 1 << 20, Piece: 64 << 10})
 	rows := 0
 	for {
 		got, err := r.Next()
@@ -194,7 +194,7 @@ func TestMemoryOfPieces(t *testing.T) {
 	}
 	r.Close()
 	require.EqualValues(t, rec.NumRows(), rows)
-	require.Less(t, mem.most, 2*(2*(128<<10+100<<10)+100<<10+100<<10), "of a file of %d", len(body)) // old and new piece, page, batch
+	require.Less(t, mem.most, 2*(2*(64<<10+50<<10)+50<<10+50<<10), "of a file of %d", len(body)) // old and new piece, page, batch
 	require.Zero(t, mem.now)
 }
 
@@ -272,7 +272,7 @@ func TestCorruptFiles(t *testing.T) {
 			last, err := f.MetaData().RowGroup(f.NumRowGroups() - 1).ColumnChunk(f.MetaData().Schema.NumColumns() - 1)
 			require.NoError(t, err)
 			pages := int(last.DataPageOffset() + last.TotalCompressedSize())
-			for range 30 {
+			for range 10 {
 				broken := bytes.Clone(body)
 				for range 1 + rng.IntN(20) {
 					broken[4+rng.IntN(pages-4)] = byte(rng.Uint32())
