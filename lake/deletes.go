@@ -360,6 +360,11 @@ func positionSchema() *arrow.Schema {
 	}, nil)
 }
 
+// nopCloser keeps the Parquet writer from publishing the object.
+type nopCloser struct{ *counted }
+
+func (nopCloser) Close() error { return nil }
+
 // writePositions writes one position delete file over the given data files of one partition, sorted by path and position:
 // Trino returns deleted rows when it is not.
 func (t *Table) writePositions(ctx context.Context, paths []string, bitmaps map[string]*roaring.Bitmap, of Partition) (_ iceberg.DataFile, err error) {

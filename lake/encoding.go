@@ -7,7 +7,10 @@ import (
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/arrow-go/v18/parquet"
+	"github.com/apache/arrow-go/v18/parquet/compress"
 	"github.com/zeebo/xxh3"
+
+	"github.com/tidemark/tidemark/lake/pages"
 )
 
 // Encodings are chosen per column, from the first rows of a file: what they take away a codec need not look at. Only those
@@ -31,7 +34,7 @@ const (
 
 // encoding returns how a column is to be written of which c holds the first values, in row groups of so many rows: whole
 // numbers and points in time as differences from row to row, others plain, and with a dictionary where it pays.
-func encoding(name string, c arrow.Array, group int64) []parquet.WriterProperty {
+func encoding(c arrow.Array, group int64, codec compress.Compression) pages.Column {
 	whole := false
 	switch t := c.DataType().(type) {
 	case *arrow.Int32Type, *arrow.Int64Type, *arrow.Date32Type, *arrow.TimestampType:
@@ -40,10 +43,10 @@ func encoding(name string, c arrow.Array, group int64) []parquet.WriterProperty 
 		whole = t.Precision <= 18 // stored as a whole number
 	}
 	if !whole {
-		return []parquet.WriterProperty{parquet.WithDictionaryFor(name, repeats(c, group))}
+		return pages.Column{Dictionary: repeats(c, group), Encoding: parquet.Encodings.Plain, Codec: codec}
 	}
 	// A dictionary costs more than differences do unless it is tiny.
-	return []parquet.WriterProperty{parquet.WithDictionaryFor(name, repeats(c, 0)), parquet.WithEncodingFor(name, parquet.Encodings.DeltaBinaryPacked)}
+	return pages.Column{Dictionary: repeats(c, 0), Encoding: parquet.Encodings.DeltaBinaryPacked, Codec: codec}
 }
 
 // repeats reports whether a dictionary pays for a column. From the number of different values among the first it
@@ -54,8 +57,7 @@ func repeats(c arrow.Array, group int64) bool {
 	if at == nil {
 		return false
 	}
-	rows := float64(max(group, int64(n)))
-	seen := make(map[uint64]struct{}, sampleRows/8)
+	seen := make(map[uint64]struct{}, n)
 	values, size := 0, 0
 	for i := range n {
 		if c.IsNull(i) {
@@ -67,15 +69,12 @@ func repeats(c arrow.Array, group int64) bool {
 		if seen[xxh3.Hash(v)] = struct{}{}; len(seen) > before {
 			size += len(v) + 4
 		}
-		if values == sampleRows/8 && population(len(seen), values)*dictionaryRows > 2*rows {
-			return false // far too many already
-		}
 	}
 	if values == 0 {
 		return false
 	}
 	distinct := population(len(seen), values)
-	return distinct*dictionaryRows <= rows*float64(values)/float64(n) && distinct/float64(len(seen))*float64(size) <= dictionaryBytes
+	return distinct*dictionaryRows <= float64(max(group, int64(n)))*float64(values)/float64(n) && distinct/float64(len(seen))*float64(size) <= dictionaryBytes
 }
 
 // bytesOf returns what returns the bytes of a value; nil for booleans, which have too few of them.

@@ -8,13 +8,12 @@ import (
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/arrow-go/v18/arrow/memory"
-	"github.com/apache/arrow-go/v18/parquet"
 	"github.com/apache/arrow-go/v18/parquet/compress"
-	"github.com/apache/arrow-go/v18/parquet/pqarrow"
 	"github.com/apache/iceberg-go"
 	"github.com/apache/iceberg-go/table"
 	"github.com/google/uuid"
 
+	"github.com/tidemark/tidemark/lake/pages"
 	"github.com/tidemark/tidemark/lake/store"
 )
 
@@ -35,12 +34,11 @@ type FileWriter struct {
 	name   string
 	object store.Writer
 	out    *counted
-	pq     *pqarrow.FileWriter // nil until the first rows tell how to encode the columns
+	pages  *pages.Writer // nil until the first rows tell how to encode the columns
 	schema *arrow.Schema
 	fields *iceberg.Schema // the same, for the statistics
 	mem    memory.Allocator
 	rows   int64
-	group  int64 // rows in the current row group
 	expect int64 // rows to come, as far as it is known beforehand
 	brief  int64 // bytes: a file below that is compressed for speed
 
@@ -120,44 +118,25 @@ func (c *counted) Write(p []byte) (int, error) {
 
 // Write appends rows.
 func (w *FileWriter) Write(rec arrow.RecordBatch) error {
-	if w.pq == nil {
-		pq, err := pqarrow.NewFileWriter(w.schema, nopCloser{w.out}, writerProperties(rec, min(w.expect, rowGroupRows), w.codecFor(rec), w.mem), pqarrow.NewArrowWriterProperties())
-		if err != nil {
+	if w.pages == nil {
+		codec := w.codecFor(rec)
+		columns := make([]pages.Column, rec.NumCols())
+		for i := range columns {
+			columns[i] = encoding(rec.Column(i), min(w.expect, rowGroupRows), codec) // chosen from the first rows
+		}
+		var err error
+		if w.pages, err = pages.NewWriter(w.out, w.schema, columns, w.mem); err != nil {
 			return err
 		}
-		w.pq = pq
 	}
-	if w.group >= rowGroupRows || w.pq.RowGroupTotalCompressedBytes() >= rowGroupBytes {
-		w.pq.NewBufferedRowGroup()
-		w.group = 0
+	if w.pages.GroupRows() >= rowGroupRows || w.pages.GroupBytes() >= rowGroupBytes {
+		if err := w.pages.EndGroup(); err != nil {
+			return err
+		}
 	}
-	w.group += rec.NumRows()
 	w.rows += rec.NumRows()
-	own := array.NewRecordBatch(w.schema, rec.Columns(), rec.NumRows())
-	defer own.Release()
-	return w.pq.WriteBuffered(own)
+	return w.pages.Write(rec)
 }
-
-// nopCloser keeps the Parquet writer from publishing the object.
-type nopCloser struct{ *counted }
-
-func (nopCloser) Close() error { return nil }
-
-// writerProperties chooses encodings from the first rows (encoding.go). zstd is at its fastest level. Small pages keep the
-// memory of a merge of many files small.
-func writerProperties(sample arrow.RecordBatch, group int64, codec compress.Compression, mem memory.Allocator) *parquet.WriterProperties {
-	props := []parquet.WriterProperty{
-		parquet.WithCompression(codec), parquet.WithCompressionLevel(1), parquet.WithStoreDecimalAsInteger(true),
-		parquet.WithStats(true), parquet.WithVersion(parquet.V2_LATEST), parquet.WithDataPageSize(256 << 10), parquet.WithMaxRowGroupLength(1 << 30),
-		parquet.WithBatchSize(gatherBatch), parquet.WithAllocator(mem),
-	}
-	for i, f := range sample.Schema().Fields() {
-		props = append(props, encoding(f.Name, sample.Column(i), group)...)
-	}
-	return parquet.NewWriterProperties(props...)
-}
-
-const gatherBatch = 16 << 10
 
 // Size is how many bytes are written: complete row groups.
 func (w *FileWriter) Size() int64 { return w.out.n }
@@ -166,17 +145,14 @@ func (w *FileWriter) Size() int64 { return w.out.n }
 func (w *FileWriter) Close() (*NewFile, error) {
 	spec, known := w.t.specs[w.partition.spec]
 	switch {
-	case w.pq == nil:
-		return nil, errors.Join(errors.New("lake: a data file has at least one row"), w.object.Abort())
+	case w.rows == 0:
+		return nil, errors.Join(errors.New("lake: a data file has at least one row"), w.Abort())
 	case !w.placed || !known:
-		return nil, errors.Join(fmt.Errorf("lake: a data file of %s without its partition", w.t.id), w.object.Abort())
+		return nil, errors.Join(fmt.Errorf("lake: a data file of %s without its partition", w.t.id), w.Abort())
 	}
-	if err := w.pq.Close(); err != nil {
-		return nil, errors.Join(err, w.object.Abort())
-	}
-	meta, err := w.pq.FileMetadata()
+	meta, err := w.pages.Close()
 	if err != nil {
-		return nil, errors.Join(err, w.object.Abort())
+		return nil, errors.Join(err, w.Abort())
 	}
 	if err := w.object.Close(); err != nil {
 		return nil, err
@@ -194,7 +170,12 @@ func (w *FileWriter) Close() (*NewFile, error) {
 }
 
 // Abort drops what was written.
-func (w *FileWriter) Abort() error { return w.object.Abort() }
+func (w *FileWriter) Abort() error {
+	if w.pages != nil {
+		w.pages.Release()
+	}
+	return w.object.Abort()
+}
 
 // Discard deletes data files that will not be committed. What cannot be deleted stays an orphan, which harms no reader.
 func (t *Table) Discard(ctx context.Context, files []*NewFile) error {
