@@ -74,6 +74,18 @@ func repeats(c arrow.Array, group int64) bool {
 				note(c.Value(i))
 			}
 		}
+	case *array.Dictionary:
+		for i := range n {
+			if c.IsNull(i) {
+				continue
+			}
+			switch values := c.Dictionary().(type) {
+			case *array.String:
+				note([]byte(values.Value(c.GetValueIndex(i))))
+			case *array.Binary:
+				note(values.Value(c.GetValueIndex(i)))
+			}
+		}
 	case *array.Boolean:
 		return false
 	default:
