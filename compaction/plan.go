@@ -23,6 +23,11 @@ type Options struct {
 	MaxDeleteFiles int     // a file to which more delete files than this apply is rewritten; default 10
 }
 
+// Brief is the size in bytes below which a data file will be rewritten before long, and the table has few of its like. As in
+// the LSM trees of databases, a fast codec is worth more there than a small file: zstd takes half of a rewrite's time. In a
+// partitioned table a small file may be all that its partition will ever have.
+func (o *Options) Brief() int64 { return o.TargetFileSize / 8 }
+
 // EnsureDefaults fills in what is not set.
 func (o *Options) EnsureDefaults() {
 	o.TargetFileSize = cmp.Or(o.TargetFileSize, 256<<20)

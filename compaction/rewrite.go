@@ -38,11 +38,6 @@ type merger struct {
 	out     *rewritten
 }
 
-// An output smaller than this share of the target is merged again before long, and the table has few of its like. As in the
-// LSM trees of databases, a fast codec is worth more there than a small file: zstd takes half of a rewrite's time. In a
-// partitioned table a small file may be all that its partition will ever have.
-const briefShare = 8
-
 // recycled is how many bytes of freed memory a rewrite keeps for itself.
 const recycled = 64 << 20
 
@@ -163,7 +158,7 @@ func (m *merger) set(inputs []*lake.FileInfo, d disorder) (err error) {
 		}
 	}
 	m.shares = shares(live, bytes, m.target)
-	m.brief = bytes < m.target/briefShare && !m.t.Partitioned()
+	m.brief = bytes < (&Options{TargetFileSize: m.target}).Brief() && !m.t.Partitioned()
 	if err := m.merge(cursors); err != nil {
 		return err
 	}

@@ -124,7 +124,7 @@ func (s *sink) publish(ctx context.Context, finished rewritten) error {
 	if err != nil {
 		return fmt.Errorf("%s: publish a rewrite: %w", s.name, err)
 	}
-	if moves != nil {
+	if moves != nil && s.index != nil {
 		if err := moves.Apply(s.index); err != nil {
 			return fmt.Errorf("%s: after a rewrite: %w", s.name, err)
 		}

@@ -20,9 +20,10 @@ import (
 type sink struct {
 	name   string
 	table  *lake.Table
-	index  *merge.Index
+	index  *merge.Index      // nil until the first change of a table that was loaded just now
 	record checkpoint.Record // as last committed; the next one is derived from it
 	strict bool
+	brief  int64 // bytes: a data file below that will be rewritten before long
 	log    *slog.Logger
 	tell   func(Event) // of what other programs did; may be nil
 
@@ -123,10 +124,32 @@ func flush(ctx context.Context, j job, observe func(Event)) error {
 
 func (s *sink) pending() bool { return len(s.files) > 0 || s.changes.Total() > 0 }
 
+// makeIndex builds the index from the key columns of the live rows, unless it is there.
+func (s *sink) makeIndex(ctx context.Context) error {
+	if s.index != nil {
+		return nil
+	}
+	codec, err := keyCodec(s.table)
+	if err != nil {
+		return fmt.Errorf("%s: %w", s.name, err)
+	}
+	started := time.Now()
+	if s.index, err = merge.BuildIndex(ctx, s.table, codec); err != nil {
+		return fmt.Errorf("%s: build the index: %w", s.name, err)
+	}
+	if s.index.Len() > 0 {
+		s.log.Info("built the index", "table", s.name, "keys", s.index.Len(), "bytes", s.index.Bytes(), "took", time.Since(started).Round(time.Millisecond))
+	}
+	return nil
+}
+
 // write puts the surviving rows of a segment into data files that no snapshot knows yet, and resolves the segment.
 func (s *sink) write(ctx context.Context, segment *merge.Segment, rows arrow.RecordBatch) error {
+	if err := s.makeIndex(ctx); err != nil {
+		return err
+	}
 	changes, live := segment.Changes, segment.Live()
-	parts, err := writeRows(ctx, s.table, segment, rows)
+	parts, err := writeRows(ctx, s.table, segment, rows, s.brief)
 	if err != nil {
 		return fmt.Errorf("%s: write a data file: %w", s.name, err)
 	}
@@ -222,6 +245,9 @@ func (s *sink) persist(ctx context.Context, commit func() error) error {
 // follow makes table, index and pending delta follow what other programs committed.
 func (s *sink) follow(ctx context.Context) error {
 	started := time.Now()
+	if err := s.makeIndex(ctx); err != nil {
+		return err
+	}
 	drift, err := s.table.Follow(ctx)
 	if err != nil {
 		return err

@@ -65,6 +65,9 @@ type Options struct {
 	// Compact says when data files are rewritten beside the stream; nil: never. A rewrite takes a core at most, and a
 	// quarter of Memory on top, at least compactMemory.
 	Compact *compaction.Options
+	// Brief is in bytes: a data file of about less is compressed for speed instead of size, for it will be rewritten before long.
+	// Default: as rewrites do it where Compact is set, else 0.
+	Brief int64
 	// Outside says which of these rewrites are an engine's; the zero value: none.
 	Outside compaction.Outside
 
@@ -140,6 +143,7 @@ func (o *Options) EnsureDefaults() {
 	if o.Compact != nil {
 		o.Compact.MaxMergeMemory = cmp.Or(o.Compact.MaxMergeMemory, max(o.Memory/4, compactMemory))
 		o.Compact.EnsureDefaults()
+		o.Brief = cmp.Or(o.Brief, o.Compact.Brief())
 	}
 	o.Outside.EnsureDefaults()
 }

@@ -223,14 +223,9 @@ func (s *session) toReplay(ctx context.Context, t *loading) (*table, error) {
 	if err != nil {
 		return nil, err
 	}
-	started := time.Now()
-	index, err := merge.BuildIndex(ctx, t.table, t.codec())
-	if err != nil {
-		return nil, fmt.Errorf("%s: build the index: %w", t.name, err)
-	}
-	s.Logger.Info("all rows are read", "table", t.name, "rows", t.progress.Rows, "bytes of index", index.Bytes(), "took", time.Since(started).Round(time.Millisecond))
+	s.Logger.Info("all rows are read", "table", t.name, "rows", t.progress.Rows)
 	high := t.high
 	return &table{name: t.name, set: at.Set, at: at, ahead: true, high: high, sink: &sink{
-		name: t.name, table: t.table, index: index, record: record, strict: s.Strict, log: s.Logger, committed: time.Now(), high: &high,
+		name: t.name, table: t.table, record: record, strict: s.Strict, brief: s.Brief, log: s.Logger, committed: time.Now(), high: &high,
 	}}, nil
 }

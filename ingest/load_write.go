@@ -26,6 +26,7 @@ type rangeWriter struct {
 	unsorted *atomic.Bool // of the whole table: the server's order is not the lake's
 	hold     int64        // bytes of rows to be sorted at once
 	rows     int64        // about how many come
+	brief    int64        // bytes: a file below that will be rewritten before long
 
 	file  *lake.FileWriter
 	files []*lake.NewFile
@@ -98,6 +99,7 @@ func (w *rangeWriter) write(ctx context.Context, rec arrow.RecordBatch) error {
 			return err
 		}
 		w.file.Expect(w.rows)
+		w.file.Brief(w.brief)
 	}
 	if err := w.file.Write(rec); err != nil {
 		return err
@@ -136,7 +138,7 @@ func (w *rangeWriter) flush(ctx context.Context) error {
 	if err := w.keys(all, func(row int, k merge.Key, raw []byte) { batch.Insert(k, raw, row) }); err != nil {
 		return err
 	}
-	parts, err := writeRows(ctx, w.table, batch.Cut(), all)
+	parts, err := writeRows(ctx, w.table, batch.Cut(), all, w.brief)
 	for _, p := range parts {
 		w.files = append(w.files, p.file)
 	}

@@ -84,7 +84,7 @@ func (l *loop) prepare(ctx context.Context, t *table, plan *decode.Plan) error {
 	if err != nil {
 		return err
 	}
-	t.use(plan, codec)
+	t.use(plan, codec, l.memory)
 	return nil
 }
 
@@ -170,27 +170,21 @@ func (l *loop) create(ctx context.Context, t *table, plan *decode.Plan) (*lake.T
 	return lt, nil
 }
 
-// newSink builds a table's index from the key columns of its live rows.
+// newSink opens a table for the flusher, with its index.
 func (p *pipeline) newSink(ctx context.Context, name string, lt *lake.Table) (*sink, error) {
 	record, ok := lt.Checkpoint()
 	if !ok {
 		return nil, fatal(fmt.Errorf("%s: no checkpoint of tidemark in this table", name))
 	}
-	codec, err := keyCodec(lt)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
+	s := &sink{
+		name: name, table: lt, record: record, strict: p.Strict, brief: p.Brief, log: p.Logger, tell: p.observe, committed: time.Now(), compactor: p.compactor,
 	}
-	started := time.Now()
-	index, err := merge.BuildIndex(ctx, lt, codec)
-	if err != nil {
-		return nil, fmt.Errorf("%s: build the index: %w", name, err)
-	}
-	if index.Len() > 0 {
-		p.Logger.Info("built the index", "table", name, "keys", index.Len(), "bytes", index.Bytes(), "took", time.Since(started).Round(time.Millisecond))
+	if err := s.makeIndex(ctx); err != nil {
+		return nil, err
 	}
 	p.compactor.look(lt.ID())
 	p.observe(Open{Table: name, Record: record, Size: lt.Size()})
-	return &sink{name: name, table: lt, index: index, record: record, strict: p.Strict, log: p.Logger, tell: p.observe, committed: time.Now(), compactor: p.compactor}, nil
+	return s, nil
 }
 
 // keyCodec returns the codec for the keys of a table.

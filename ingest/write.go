@@ -22,9 +22,9 @@ type writtenPart struct {
 	file    *lake.NewFile
 }
 
-// writeRows puts the surviving rows of a segment into data files that no snapshot knows yet, one for each partition. After
-// an error it leaves none behind, as far as they can be deleted.
-func writeRows(ctx context.Context, t *lake.Table, segment *merge.Segment, rows arrow.RecordBatch) ([]writtenPart, error) {
+// writeRows puts the surviving rows of a segment into data files that no snapshot knows yet, one for each partition; files of
+// less than brief bytes will be rewritten before long. After an error it leaves none behind, as far as they can be deleted.
+func writeRows(ctx context.Context, t *lake.Table, segment *merge.Segment, rows arrow.RecordBatch, brief int64) ([]writtenPart, error) {
 	if segment.Live() == 0 {
 		return []writtenPart{{segment: segment}}, nil
 	}
@@ -33,7 +33,7 @@ func writeRows(ctx context.Context, t *lake.Table, segment *merge.Segment, rows 
 		return nil, err
 	}
 	if partitioner == nil {
-		f, err := writeFile(ctx, t, segment, rows, func(*lake.FileWriter) {})
+		f, err := writeFile(ctx, t, segment, rows, func(w *lake.FileWriter) { w.Brief(brief) })
 		if err != nil {
 			return nil, err
 		}

@@ -2,6 +2,7 @@ package lake
 
 import (
 	"math"
+	"unsafe"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
@@ -52,58 +53,51 @@ func encoding(c arrow.Array, group int64, codec compress.Compression) pages.Colu
 // estimates that in a row group as if they came in random order: of D values, n draws show D*(1-exp(-n/D)).
 func repeats(c arrow.Array, group int64) bool {
 	n := min(c.Len(), sampleRows)
-	seen := make(map[uint64]struct{}, n)
+	at := bytesOf(c)
+	if at == nil {
+		return false
+	}
+	rows := float64(max(group, int64(n)))
+	seen := make(map[uint64]struct{}, sampleRows/8)
 	values, size := 0, 0
-	note := func(v []byte) {
+	for i := range n {
+		if c.IsNull(i) {
+			continue
+		}
+		v := at(i)
 		values++
 		before := len(seen)
 		if seen[xxh3.Hash(v)] = struct{}{}; len(seen) > before {
 			size += len(v) + 4
 		}
-	}
-	switch c := c.(type) {
-	case *array.String:
-		for i := range n {
-			if c.IsValid(i) {
-				note([]byte(c.Value(i)))
-			}
-		}
-	case *array.Binary:
-		for i := range n {
-			if c.IsValid(i) {
-				note(c.Value(i))
-			}
-		}
-	case *array.Dictionary:
-		for i := range n {
-			if c.IsNull(i) {
-				continue
-			}
-			switch values := c.Dictionary().(type) {
-			case *array.String:
-				note([]byte(values.Value(c.GetValueIndex(i))))
-			case *array.Binary:
-				note(values.Value(c.GetValueIndex(i)))
-			}
-		}
-	case *array.Boolean:
-		return false
-	default:
-		width := c.DataType().(arrow.FixedWidthDataType).Bytes()
-		data := c.Data()
-		body := data.Buffers()[1].Bytes()[data.Offset()*width:]
-		for i := range n {
-			if c.IsValid(i) {
-				note(body[i*width : (i+1)*width])
-			}
+		if values == sampleRows/8 && population(len(seen), values)*dictionaryRows > 2*rows {
+			return false // far too many already
 		}
 	}
 	if values == 0 {
 		return false
 	}
-	share := float64(values) / float64(n)
 	distinct := population(len(seen), values)
-	return distinct*dictionaryRows <= float64(max(group, int64(n)))*share && distinct/float64(len(seen))*float64(size) <= dictionaryBytes
+	return distinct*dictionaryRows <= rows*float64(values)/float64(n) && distinct/float64(len(seen))*float64(size) <= dictionaryBytes
+}
+
+// bytesOf returns what returns the bytes of a value; nil for booleans, which have too few of them.
+func bytesOf(c arrow.Array) func(i int) []byte {
+	switch c := c.(type) {
+	case *array.String:
+		return func(i int) []byte { return unsafe.Slice(unsafe.StringData(c.Value(i)), c.ValueLen(i)) }
+	case *array.Binary:
+		return c.Value
+	case *array.Boolean:
+		return nil
+	case *array.Dictionary:
+		of := bytesOf(c.Dictionary())
+		return func(i int) []byte { return of(c.GetValueIndex(i)) }
+	}
+	width := c.DataType().(arrow.FixedWidthDataType).Bytes()
+	data := c.Data()
+	body := data.Buffers()[1].Bytes()[data.Offset()*width:]
+	return func(i int) []byte { return body[i*width : (i+1)*width] }
 }
 
 // population estimates of how many different values n were drawn that show so many different ones.

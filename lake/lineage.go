@@ -2,12 +2,12 @@ package lake
 
 import (
 	"context"
+	"math"
 	"slices"
 	"strconv"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/memory"
-	"github.com/apache/arrow-go/v18/parquet/compress"
 	"github.com/apache/iceberg-go"
 )
 
@@ -45,7 +45,7 @@ func (t *Table) movedSchema() (*arrow.Schema, *iceberg.Schema) {
 // MovedFile is what is known beforehand of a data file for moved rows.
 type MovedFile struct {
 	Rows  int64
-	Brief bool // it will be rewritten before long: snappy, which takes half the time of zstd and twice the room
+	Brief bool // it will be rewritten before long (FileWriter.Brief)
 }
 
 // NewMovedWriter begins a data file for rows as a RowReader gives them, lineage included, with memory of mem.
@@ -58,7 +58,7 @@ func (t *Table) NewMovedWriter(ctx context.Context, f MovedFile, mem memory.Allo
 	w.mem = mem
 	w.Expect(f.Rows)
 	if f.Brief {
-		w.codec = compress.Codecs.Snappy
+		w.Brief(math.MaxInt64)
 	}
 	return w, nil
 }

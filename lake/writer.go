@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/arrow-go/v18/arrow/memory"
 	"github.com/apache/arrow-go/v18/parquet/compress"
 	"github.com/apache/iceberg-go"
@@ -37,9 +38,9 @@ type FileWriter struct {
 	schema *arrow.Schema
 	fields *iceberg.Schema // the same, for the statistics
 	mem    memory.Allocator
-	codec  compress.Compression
 	rows   int64
-	expect int64 // rows of a row group, as far as it is known beforehand
+	expect int64 // rows to come, as far as it is known beforehand
+	brief  int64 // bytes: a file below that is compressed for speed
 
 	partition Partition // of every row
 	placed    bool      // partition is set
@@ -57,7 +58,7 @@ func (t *Table) NewFileWriter(ctx context.Context) (*FileWriter, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &FileWriter{t: t, name: t.name("data/" + id.String() + ".parquet"), schema: t.schema, fields: t.icebergSc, mem: memory.DefaultAllocator, codec: compress.Codecs.Zstd}
+	w := &FileWriter{t: t, name: t.name("data/" + id.String() + ".parquet"), schema: t.schema, fields: t.icebergSc, mem: memory.DefaultAllocator}
 	if t.spec.IsUnpartitioned() {
 		w.In(partition(t.spec, nil))
 	}
@@ -70,7 +71,36 @@ func (t *Table) NewFileWriter(ctx context.Context) (*FileWriter, error) {
 
 // Expect says about how many rows will come, as far as it is known: encodings are chosen for so many. It counts before the first
 // Write.
-func (w *FileWriter) Expect(rows int64) { w.expect = min(rows, rowGroupRows) }
+func (w *FileWriter) Expect(rows int64) { w.expect = rows }
+
+// Brief says that the file will be rewritten before long if it has fewer bytes than that: then it is compressed with snappy,
+// which takes half the time of zstd and twice the room. How large it becomes is estimated from the rows that are expected. Files
+// of partitioned tables are not, for they may stay small for ever. It counts before the first Write.
+func (w *FileWriter) Brief(below int64) {
+	if w.t.spec.IsUnpartitioned() {
+		w.brief = below
+	}
+}
+
+// packed is about how many times smaller than in memory rows are in a file.
+const packed = 4
+
+// codecFor chooses the codec of a file by its first rows.
+func (w *FileWriter) codecFor(rec arrow.RecordBatch) compress.Compression {
+	bits := int64(0)
+	for _, c := range rec.Columns() {
+		switch c := c.(type) {
+		case array.BinaryLike:
+			bits += 8 * int64(len(c.ValueBytes()))
+		default:
+			bits += int64(c.DataType().(arrow.FixedWidthDataType).BitWidth()) * int64(c.Len())
+		}
+	}
+	if w.expect > 0 && float64(bits/8)/float64(rec.NumRows())*float64(w.expect)/packed < float64(w.brief) {
+		return compress.Codecs.Snappy
+	}
+	return compress.Codecs.Zstd
+}
 
 // In says which partition all rows are of. In a partitioned table it has to be called before Close.
 func (w *FileWriter) In(p Partition) { w.partition, w.placed = p, true }
@@ -89,9 +119,10 @@ func (c *counted) Write(p []byte) (int, error) {
 // Write appends rows.
 func (w *FileWriter) Write(rec arrow.RecordBatch) error {
 	if w.pages == nil {
+		codec := w.codecFor(rec)
 		columns := make([]pages.Column, rec.NumCols())
 		for i := range columns {
-			columns[i] = encoding(rec.Column(i), w.expect, w.codec) // chosen from the first rows
+			columns[i] = encoding(rec.Column(i), min(w.expect, rowGroupRows), codec) // chosen from the first rows
 		}
 		var err error
 		if w.pages, err = pages.NewWriter(w.out, w.schema, columns, w.mem); err != nil {

@@ -15,7 +15,7 @@ import (
 
 func (a *app) compactCommand() *cobra.Command {
 	var o compaction.PassOptions
-	var target string
+	var rewrites rewriteSettings
 	var engine engineSettings
 	c := &cobra.Command{
 		Use:   "compact",
@@ -25,7 +25,7 @@ func (a *app) compactCommand() *cobra.Command {
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			var err error
-			if o.TargetFileSize, err = targetFileSize(target); err != nil {
+			if o.Options, err = rewrites.options(); err != nil {
 				return err
 			}
 			o.EnsureDefaults()
@@ -41,7 +41,7 @@ func (a *app) compactCommand() *cobra.Command {
 	f := c.Flags()
 	a.listFlags(c)
 	engine.flags(f)
-	targetFlag(f, &target)
+	rewrites.flags(f)
 	f.DurationVar(&o.Expire.Age, "expire-after", 0, "snapshots younger than this `duration` stay (default 24h)")
 	f.IntVar(&o.Expire.Keep, "keep-snapshots", 0, "so `many` snapshots stay, however old (default 20)")
 	f.DurationVar(&o.Orphans.SafetyAge, "orphan-age", 0, "files younger than this `duration` that nothing references are left alone (default 72h, at least 1h)")
@@ -49,17 +49,26 @@ func (a *app) compactCommand() *cobra.Command {
 	return c
 }
 
-// targetFlag is how large data files are to become.
-func targetFlag(f *pflag.FlagSet, target *string) {
-	f.StringVar(target, "target-file-size", "256MiB", "`bytes` of a data file after compaction")
+// rewriteSettings say when data files are worth rewriting, alike for every command that rewrites.
+type rewriteSettings struct {
+	target string
+	share  float64
 }
 
-func targetFileSize(text string) (int64, error) {
-	bytes, err := humanize.ParseBytes(text)
+func (r *rewriteSettings) flags(f *pflag.FlagSet) {
+	f.StringVar(&r.target, "target-file-size", "256MiB", "`bytes` of a data file after compaction")
+	f.Float64Var(&r.share, "deleted-share", 0.2, "a data file is rewritten when more than this `share` of its rows is deleted")
+}
+
+func (r *rewriteSettings) options() (o compaction.Options, err error) {
+	bytes, err := humanize.ParseBytes(r.target)
 	if err != nil || bytes == 0 {
-		return 0, usageError{fmt.Errorf("--target-file-size %q: expected a size like 256MiB", text)}
+		return o, usageError{fmt.Errorf("--target-file-size %q: expected a size like 256MiB", r.target)}
 	}
-	return int64(bytes), nil
+	if !(r.share > 0 && r.share < 1) {
+		return o, usageError{fmt.Errorf("--deleted-share %g: expected more than 0 and less than 1", r.share)}
+	}
+	return compaction.Options{TargetFileSize: int64(bytes), DeletedShare: r.share}, nil
 }
 
 // compact makes a pass over each table. A table that fails does not hold up the others.

@@ -12,7 +12,6 @@ import (
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 
-	"github.com/tidemark/tidemark/compaction"
 	"github.com/tidemark/tidemark/ingest"
 	"github.com/tidemark/tidemark/ingest/monitor"
 )
@@ -28,7 +27,7 @@ func (a *app) ingestCommand() *cobra.Command {
 		profile      string
 		compact      string
 		engine       engineSettings
-		target       string
+		rewrites     rewriteSettings
 	)
 	c := &cobra.Command{
 		Use:   "ingest",
@@ -61,11 +60,11 @@ func (a *app) ingestCommand() *cobra.Command {
 			o.Memory, o.Pipeline, o.Logger = int64(bytes), a.pipeline, a.log
 			switch compact {
 			case "on":
-				bytes, err := targetFileSize(target)
+				compact, err := rewrites.options()
 				if err != nil {
 					return err
 				}
-				o.Compact = &compaction.Options{TargetFileSize: bytes}
+				o.Compact = &compact
 				if o.Outside, err = engine.open(); err != nil {
 					return err
 				}
@@ -100,13 +99,11 @@ func (a *app) ingestCommand() *cobra.Command {
 			}
 			a.showLoads(&o)
 			limitMemory(o.Memory)
-			if profile != "" {
-				stop, err := startProfile(profile)
-				if err != nil {
-					return err
-				}
-				defer stop()
+			stop, err := startProfile(profile)
+			if err != nil {
+				return err
 			}
+			defer stop()
 			return ingest.Run(c.Context(), context.WithoutCancel(c.Context()), o)
 		},
 	}
@@ -125,7 +122,7 @@ func (a *app) ingestCommand() *cobra.Command {
 	f.StringVar((*string)(&o.OnDiverged), "on-diverged", "stop", "when tables have what no server has any more: `stop or reload` them; stop ends with exit code 3")
 	f.BoolVar(&o.Strict, "strict", false, "stop at the first sign that lake and source differ")
 	f.StringVar(&compact, "compact", "on", "rewrite data files beside the stream and expire old snapshots: `on or off`")
-	targetFlag(f, &target)
+	rewrites.flags(f)
 	f.DurationVar(&o.Expire.Age, "expire-after", 0, "with --compact on: snapshots younger than this `duration` stay (default 24h)")
 	f.IntVar(&o.Expire.Keep, "keep-snapshots", 0, "with --compact on: so `many` snapshots stay, however old (default 20)")
 	f.StringVar(&cascades, "cascades", "refuse", "`refuse or ignore` tables that foreign keys change without the binary log showing it (MySQL before 9.6)")
@@ -139,8 +136,11 @@ func (a *app) ingestCommand() *cobra.Command {
 	return c
 }
 
-// startProfile profiles the process until stop is called.
+// startProfile profiles the process until stop is called, unless name is empty.
 func startProfile(name string) (stop func(), err error) {
+	if name == "" {
+		return func() {}, nil
+	}
 	file, err := os.Create(name)
 	if err != nil {
 		return nil, usageError{fmt.Errorf("--cpu-profile: %w", err)}

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/tidemark/tidemark/compaction"
 	"github.com/tidemark/tidemark/ingest"
 )
 
@@ -41,6 +42,9 @@ func (a *app) loadCommand() *cobra.Command {
 			}
 			o.Memory, o.Pipeline, o.Logger = int64(bytes), a.pipeline, a.log
 			o.EnsureDefaults()
+			merged := compaction.Options{}
+			merged.EnsureDefaults()
+			o.Brief = merged.Brief() // the ingest that goes on from here merges the small files
 			if err := o.Validate(); err != nil {
 				return usageError{err}
 			}
@@ -49,13 +53,11 @@ func (a *app) loadCommand() *cobra.Command {
 			}
 			a.showLoads(&o)
 			limitMemory(o.Memory)
-			if profile != "" {
-				stop, err := startProfile(profile)
-				if err != nil {
-					return err
-				}
-				defer stop()
+			stop, err := startProfile(profile)
+			if err != nil {
+				return err
 			}
+			defer stop()
 			return ingest.LoadNow(c.Context(), context.WithoutCancel(c.Context()), o, wait)
 		},
 	}

@@ -34,6 +34,7 @@ type fireOptions struct {
 	rows  int
 	rate  int // updates a second
 	churn float64
+	share float64 // of deleted rows from which on a file is rewritten
 	every time.Duration
 }
 
@@ -80,11 +81,12 @@ func (b *bench) fill(ctx context.Context, box *toolbox.Box, n int) error {
 	}
 	fmt.Printf("%d rows in the source after %.0f s\n", n, time.Since(began).Seconds())
 	for _, command := range []string{"load", "compact"} {
-		began = time.Now()
-		if _, _, err := b.tidemark(ctx, b.fireArgs(command)...); err != nil {
+		_, c, err := b.tidemark(ctx, b.fireArgs(command)...)
+		if err != nil {
 			return err
 		}
-		fmt.Printf("tidemark %s: %.0f s\n", command, time.Since(began).Seconds())
+		c.print("tidemark "+command, n)
+		fmt.Printf("  peak memory %.0f MiB\n", float64(c.peak)/(1<<20))
 	}
 	return nil
 }
@@ -251,6 +253,10 @@ type updates struct {
 	end    func() error
 }
 
+func updateOf(ids []int) string {
+	return "UPDATE bench.t SET a = a + 1, amount = amount + 0.5, name = CONCAT('changed-', id), score = score / 2 WHERE id IN " + list(ids)
+}
+
 // update begins to send updates of 500 rows each, of four columns.
 func (b *bench) update(ctx context.Context, rows, perSecond int) *updates {
 	const sessions, size = 4, 500
@@ -275,7 +281,7 @@ func (b *bench) update(ctx context.Context, rows, perSecond int) *updates {
 				slices.Sort(ids)
 				ids = slices.Compact(ids)
 				u.pause.RLock()
-				err := session.Exec("UPDATE bench.t SET a = a + 1, amount = amount + 0.5, name = CONCAT('changed-', id), score = score / 2 WHERE id IN " + list(ids))
+				err := session.Exec(updateOf(ids))
 				u.pause.RUnlock()
 				if err != nil {
 					u.failed.Store(&err)

@@ -49,6 +49,7 @@ func main() {
 	var f fireOptions
 	flag.IntVar(&f.rows, "rows", 20_000_000, "rows of the table, with -only")
 	flag.IntVar(&f.rate, "rate", 20_000, "updates a second that are sent, with -only readcost")
+	flag.Float64Var(&f.share, "deleted-share", 0.2, "the ingest's --deleted-share, with -only readcost")
 	flag.Float64Var(&f.churn, "churn", 0.5, "updates, as a share of the rows, with -only readcost")
 	flag.DurationVar(&f.every, "every", 20*time.Second, "time between looks, with -only readcost")
 	flag.Parse()

@@ -55,6 +55,18 @@ func TestCache(t *testing.T) {
 
 func TestCounts(t *testing.T) {
 	t.Parallel()
+	const want = "map[GET:2 LIST:1 POST:2 PUT:4]"
+	var requests string
+	for range 5 { // a request that a busy server makes the client repeat counts twice
+		if requests = countRequests(t); requests == want {
+			return
+		}
+	}
+	t.Errorf("requests: %s, not %s", requests, want)
+}
+
+// countRequests does one thing of each kind, checks how it was counted, and returns the requests that it took.
+func countRequests(t *testing.T) string {
 	ctx := t.Context()
 	c := store.Count(store.Cache(minio(t, store.S3Options{}), 1<<20))
 	check(t, c.Put(ctx, "a", make([]byte, 100)))
@@ -76,9 +88,7 @@ func TestCounts(t *testing.T) {
 	if fmt.Sprint(tally.Calls) != "map[close:1 create:1 list:1 open:1 put:1 read:2 write:1]" || tally.Wrote != 100+17<<20 || tally.Read != 20 {
 		t.Errorf("tally: %+v", tally)
 	}
-	if r := fmt.Sprint(store.Requests(c)); r != "map[GET:2 LIST:1 POST:2 PUT:4]" {
-		t.Errorf("requests: %s", r)
-	}
+	return fmt.Sprint(store.Requests(c))
 }
 
 // TestIcebergIO writes a deletion vector and reads it back through iceberg-go.

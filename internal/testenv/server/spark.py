@@ -2,6 +2,7 @@
 
 DEFAULTS is a file like spark-defaults.conf, STATEMENTS a JSON list; RESULTS gets a JSON list with the rows of each.
 """
+import atexit
 import json
 import sys
 
@@ -19,6 +20,18 @@ with open(defaults) as f:
 for key, value in settings.items():
     builder = builder.config(key, value)
 session = builder.getOrCreate()
+
+
+@atexit.register
+def end():
+    """Waits for Java too, which ends when its input does."""
+    gateway = session.sparkContext._gateway
+    session.stop()
+    gateway.shutdown()
+    gateway.proc.stdin.close()
+    gateway.proc.wait(60)
+
+
 answers = []
 with open(statements) as f:
     for sql in json.load(f):

@@ -20,7 +20,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 
 	"github.com/google/uuid"
 
@@ -48,16 +47,14 @@ type Service interface {
 type Catalog struct {
 	store   store.Store
 	service Service
-
-	mu    sync.Mutex
-	prune map[catalog.Identifier][]string // metadata files that left the log with a commit of ours
+	left    catalog.Leftovers // metadata files that left the log with a commit of ours
 }
 
 var _ catalog.Catalog = (*Catalog)(nil)
 
 // New returns the catalog of the lake in s.
 func New(s store.Store, service Service) *Catalog {
-	return &Catalog{store: s, service: service, prune: map[catalog.Identifier][]string{}}
+	return &Catalog{store: s, service: service}
 }
 
 // Close ends the connections to the service.
@@ -224,30 +221,14 @@ func (c *Catalog) outdate(base, next *catalog.Version) {
 	for _, e := range after.Log {
 		kept[e.File] = true
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	for _, e := range before.Log {
 		if !kept[e.File] {
-			c.prune[base.ID] = append(c.prune[base.ID], e.File)
+			c.left.Add(base.ID, e.File)
 		}
 	}
 }
 
 // Prune deletes the metadata files that left the log with commits of this process. What a crash leaves is an orphan.
 func (c *Catalog) Prune(ctx context.Context, newest *catalog.Version, _ int) (removed int, err error) {
-	c.mu.Lock()
-	list := c.prune[newest.ID]
-	delete(c.prune, newest.ID)
-	c.mu.Unlock()
-	for _, uri := range list {
-		name, err := c.store.Name(uri)
-		if err != nil {
-			continue // another program's, elsewhere
-		}
-		if err := c.store.Delete(ctx, name); err != nil {
-			return removed, fmt.Errorf("prune %s: %w", newest.ID, err)
-		}
-		removed++
-	}
-	return removed, nil
+	return c.left.Prune(ctx, c.store, newest.ID)
 }

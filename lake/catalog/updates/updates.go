@@ -20,7 +20,6 @@ import (
 	"io/fs"
 	"slices"
 	"strings"
-	"sync"
 
 	"github.com/tidemark/tidemark/lake/catalog"
 	"github.com/tidemark/tidemark/lake/store"
@@ -55,16 +54,14 @@ type Commit struct {
 type Catalog struct {
 	store   store.Store
 	service Service
-
-	mu    sync.Mutex
-	prune map[catalog.Identifier][]string // manifest lists of tags that were moved
+	left    catalog.Leftovers // manifest lists of tags that were moved
 }
 
 var _ catalog.Catalog = (*Catalog)(nil)
 
 // New returns the catalog of the lake in s.
 func New(s store.Store, service Service) *Catalog {
-	return &Catalog{store: s, service: service, prune: map[catalog.Identifier][]string{}}
+	return &Catalog{store: s, service: service}
 }
 
 // Tables returns all tables, sorted.
@@ -124,9 +121,7 @@ func (c *Catalog) Swap(ctx context.Context, base *catalog.Version, metadata []by
 		return fail(err)
 	}
 	if old != "" {
-		c.mu.Lock()
-		c.prune[base.ID] = append(c.prune[base.ID], old)
-		c.mu.Unlock()
+		c.left.Add(base.ID, old)
 	}
 	return v, nil
 }
@@ -154,20 +149,8 @@ func (c *Catalog) PruneOnly() bool { return false }
 
 // Prune deletes what moved tags left. Old metadata files are deleted by the service, as the table's properties say.
 func (c *Catalog) Prune(ctx context.Context, newest *catalog.Version, _ int) (int, error) {
-	c.mu.Lock()
-	list := c.prune[newest.ID]
-	delete(c.prune, newest.ID)
-	c.mu.Unlock()
-	for _, uri := range list {
-		name, err := c.store.Name(uri)
-		if err != nil {
-			continue
-		}
-		if err := c.store.Delete(ctx, name); err != nil {
-			return 0, fmt.Errorf("prune %s: %w", newest.ID, err)
-		}
-	}
-	return 0, nil
+	_, err := c.left.Prune(ctx, c.store, newest.ID)
+	return 0, err
 }
 
 // NotFound is the error of a table that is not there.
