@@ -57,8 +57,7 @@ func repeats(c arrow.Array, group int64) bool {
 	if at == nil {
 		return false
 	}
-	rows := float64(max(group, int64(n)))
-	seen := make(map[uint64]struct{}, sampleRows/8)
+	seen := make(map[uint64]struct{}, n)
 	values, size := 0, 0
 	for i := range n {
 		if c.IsNull(i) {
@@ -70,15 +69,12 @@ func repeats(c arrow.Array, group int64) bool {
 		if seen[xxh3.Hash(v)] = struct{}{}; len(seen) > before {
 			size += len(v) + 4
 		}
-		if values == sampleRows/8 && population(len(seen), values)*dictionaryRows > 2*rows {
-			return false // far too many already
-		}
 	}
 	if values == 0 {
 		return false
 	}
 	distinct := population(len(seen), values)
-	return distinct*dictionaryRows <= rows*float64(values)/float64(n) && distinct/float64(len(seen))*float64(size) <= dictionaryBytes
+	return distinct*dictionaryRows <= float64(max(group, int64(n)))*float64(values)/float64(n) && distinct/float64(len(seen))*float64(size) <= dictionaryBytes
 }
 
 // bytesOf returns what returns the bytes of a value; nil for booleans, which have too few of them.
