@@ -64,3 +64,25 @@ func TestPopulation(t *testing.T) {
 		assert.InEpsilon(t, different, population(len(seen), 8192), 0.1)
 	}
 }
+
+// BenchmarkRepeats looks at the first rows of columns that get no dictionary and one.
+func BenchmarkRepeats(b *testing.B) {
+	rng := rand.New(rand.NewPCG(1, 1))
+	numbers, unique, few := array.NewInt64Builder(memory.DefaultAllocator), array.NewStringBuilder(memory.DefaultAllocator), array.NewStringBuilder(memory.DefaultAllocator)
+	for i := range sampleRows {
+		numbers.Append(rng.Int64())
+		unique.Append(fmt.Sprintf("user%d@example.com", i))
+		few.Append(fmt.Sprintf("%050d", rng.IntN(5000)))
+	}
+	for name, c := range map[string]struct {
+		values arrow.Array
+		group  int64
+	}{"numbers": {numbers.NewArray(), 0}, "unique": {unique.NewArray(), rowGroupRows}, "few": {few.NewArray(), rowGroupRows}} {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				repeats(c.values, c.group)
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/sampleRows, "ns/row")
+		})
+	}
+}
