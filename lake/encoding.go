@@ -2,6 +2,7 @@ package lake
 
 import (
 	"math"
+	"math/bits"
 	"unsafe"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -57,7 +58,8 @@ func repeats(c arrow.Array, group int64) bool {
 	if at == nil {
 		return false
 	}
-	seen := make(map[uint64]struct{}, n)
+	rows := float64(max(group, int64(n)))
+	seen := newHashes(min(n, int(rows)/dictionaryRows+1))
 	values, size := 0, 0
 	for i := range n {
 		if c.IsNull(i) {
@@ -65,16 +67,41 @@ func repeats(c arrow.Array, group int64) bool {
 		}
 		v := at(i)
 		values++
-		before := len(seen)
-		if seen[xxh3.Hash(v)] = struct{}{}; len(seen) > before {
-			size += len(v) + 4
+		if seen.add(xxh3.Hash(v)) {
+			if size += len(v) + 4; size > dictionaryBytes || float64(seen.n*dictionaryRows) > rows {
+				return false // too many already, whatever comes
+			}
 		}
 	}
 	if values == 0 {
 		return false
 	}
-	distinct := population(len(seen), values)
-	return distinct*dictionaryRows <= float64(max(group, int64(n)))*float64(values)/float64(n) && distinct/float64(len(seen))*float64(size) <= dictionaryBytes
+	distinct := population(seen.n, values)
+	return distinct*dictionaryRows <= rows*float64(values)/float64(n) && distinct/float64(seen.n)*float64(size) <= dictionaryBytes
+}
+
+// hashes are some hashes, each once: a table that is at most half full. That two values have one of 31 bits, as it keeps
+// them, is rare enough for an estimate.
+type hashes struct {
+	table []uint32 // 0: free
+	n     int
+}
+
+func newHashes(most int) *hashes { return &hashes{table: make([]uint32, 1<<bits.Len(uint(2*most)))} }
+
+// add reports whether the hash is a new one.
+func (h *hashes) add(hash uint64) bool {
+	keep, mask := uint32(hash>>32)|1, uint32(len(h.table)-1)
+	at := uint32(hash) & mask
+	for h.table[at] != 0 {
+		if h.table[at] == keep {
+			return false
+		}
+		at = (at + 1) & mask
+	}
+	h.table[at] = keep
+	h.n++
+	return true
 }
 
 // bytesOf returns what returns the bytes of a value; nil for booleans, which have too few of them.
@@ -86,6 +113,9 @@ func bytesOf(c arrow.Array) func(i int) []byte {
 		return c.Value
 	case *array.Boolean:
 		return nil
+	case *array.Dictionary:
+		of := bytesOf(c.Dictionary())
+		return func(i int) []byte { return of(c.GetValueIndex(i)) }
 	}
 	width := c.DataType().(arrow.FixedWidthDataType).Bytes()
 	data := c.Data()

@@ -41,6 +41,15 @@ func TestDictionaryWherePays(t *testing.T) {
 		"unique":                              {texts(8192, func(i int) string { return fmt.Sprint(i) }), 1 << 17, false},
 	} {
 		assert.Equal(t, c.want, repeats(c.values, c.group), name)
+		indexed := array.NewDictionaryBuilder(memory.DefaultAllocator, &arrow.DictionaryType{IndexType: arrow.PrimitiveTypes.Int32, ValueType: arrow.BinaryTypes.String})
+		for i := range c.values.Len() {
+			if c.values.IsNull(i) {
+				indexed.AppendNull()
+			} else {
+				assert.NoError(t, indexed.AppendValueFromString(c.values.ValueStr(i)))
+			}
+		}
+		assert.Equal(t, c.want, repeats(indexed.NewArray(), c.group), "%s, with a dictionary", name)
 		c.values.Release()
 	}
 }
@@ -53,5 +62,27 @@ func TestPopulation(t *testing.T) {
 			seen[rng.IntN(different)] = true
 		}
 		assert.InEpsilon(t, different, population(len(seen), 8192), 0.1)
+	}
+}
+
+// BenchmarkRepeats looks at the first rows of columns that get no dictionary and one.
+func BenchmarkRepeats(b *testing.B) {
+	rng := rand.New(rand.NewPCG(1, 1))
+	numbers, unique, few := array.NewInt64Builder(memory.DefaultAllocator), array.NewStringBuilder(memory.DefaultAllocator), array.NewStringBuilder(memory.DefaultAllocator)
+	for i := range sampleRows {
+		numbers.Append(rng.Int64())
+		unique.Append(fmt.Sprintf("user%d@example.com", i))
+		few.Append(fmt.Sprintf("%050d", rng.IntN(5000)))
+	}
+	for name, c := range map[string]struct {
+		values arrow.Array
+		group  int64
+	}{"numbers": {numbers.NewArray(), 0}, "unique": {unique.NewArray(), rowGroupRows}, "few": {few.NewArray(), rowGroupRows}} {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				repeats(c.values, c.group)
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/sampleRows, "ns/row")
+		})
 	}
 }
