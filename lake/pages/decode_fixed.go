@@ -23,13 +23,7 @@ type opener[T any] func(e parquet.Encoding, body []byte, n int) (values[T], erro
 
 func sizeOf[T any](v T) int { return int(unsafe.Sizeof(v)) }
 
-// asBytes is the memory of values as bytes. None of the types has pointers.
-func asBytes[T any](v []T) []byte {
-	var zero T
-	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(v))), len(v)*sizeOf(zero))
-}
-
-// asValues is the opposite. Memory of an allocator is aligned for every type.
+// asValues is the opposite of castBytes. Memory of an allocator is aligned for every type, and none of the types has pointers.
 func asValues[T any](b []byte) []T {
 	var zero T
 	return unsafe.Slice((*T)(unsafe.Pointer(unsafe.SliceData(b))), len(b)/sizeOf(zero))
@@ -144,7 +138,7 @@ func (f *fixed[T]) abandon() {
 type plain[T uint32 | uint64] struct{ body []byte }
 
 func (p *plain[T]) next(dst []T) error {
-	b := asBytes(dst)
+	b := castBytes(dst)
 	if len(b) > len(p.body) {
 		return errShort
 	}

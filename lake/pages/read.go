@@ -1,10 +1,10 @@
-// Package pages decodes the column chunks of Parquet files into Arrow arrays.
-//
-// In come the bytes of a file and its footer, out come arrays of a batch of rows, one for each column asked for. Columns are flat:
-// a table has no others. pqarrow does the same for every file there is, through a tower of readers and builders that
-// look at each value several times; here a page is decompressed, and its values go to where they stay, by loops over plain memory.
-// What must hold: the arrays are equal to what pqarrow makes of the file; a corrupt file gives an error, never a panic or memory
-// without bounds; memory does not grow with the size of a row group, a batch holds no page.
+package pages
+
+// Reading: in come the bytes of a file and its footer, out come arrays of a batch of rows, one for each column asked for.
+// pqarrow does the same for every file there is, through a tower of readers and builders that look at each value several
+// times; here a page is decompressed, and its values go to where they stay, by loops over plain memory. What must hold: the
+// arrays are equal to what was written; a corrupt file gives an error, never a panic or memory without bounds; memory does not
+// grow with the size of a row group, and a batch holds no page.
 //
 // read.go        row groups, batches of rows, the bytes of chunks
 // read_column.go the pages of a column chunk, and which rows are NULL
@@ -12,7 +12,6 @@
 // read_codec.go  decompression
 // read_type.go   which columns and encodings there are
 // decode_*.go    the encodings of values
-package pages
 
 import (
 	"cmp"

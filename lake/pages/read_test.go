@@ -120,14 +120,22 @@ func write(t testing.TB, rec arrow.RecordBatch, props ...parquet.WriterProperty)
 // readWhole reads all columns of a file in batches of so many rows, as one array each.
 func readWhole(t testing.TB, body []byte, batch int, whole int64, piece int) []arrow.Array {
 	t.Helper()
+	f, err := file.NewParquetReader(bytes.NewReader(body))
+	require.NoError(t, err)
+	var leaves []int
+	for i := range f.MetaData().Schema.NumColumns() {
+		leaves = append(leaves, i)
+	}
+	return readLeaves(t, body, leaves, batch, whole, piece)
+}
+
+func readLeaves(t testing.TB, body []byte, leaves []int, batch int, whole int64, piece int) []arrow.Array {
+	t.Helper()
 	mem := memory.NewCheckedAllocator(memory.DefaultAllocator)
 	defer func() { require.Zero(t, mem.CurrentAlloc(), "bytes that were not given back") }()
 	f, err := file.NewParquetReader(bytes.NewReader(body))
 	require.NoError(t, err)
-	o := Options{Batch: batch, Memory: mem, Whole: whole, Piece: piece}
-	for i := range f.MetaData().Schema.NumColumns() {
-		o.Columns = append(o.Columns, i)
-	}
+	o := Options{Columns: leaves, Batch: batch, Memory: mem, Whole: whole, Piece: piece}
 	for i := range f.NumRowGroups() {
 		o.Groups = append(o.Groups, i)
 	}
