@@ -7,6 +7,7 @@ import (
 	"slices"
 	"unsafe"
 
+	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/arrow-go/v18/arrow/decimal128"
 	"github.com/apache/arrow-go/v18/arrow/memory"
 	"github.com/apache/arrow-go/v18/parquet"
@@ -117,12 +118,12 @@ func bitsBefore(valid []byte, at, i int) (bits uint64, k int) {
 	return binary.LittleEndian.Uint64(valid[first>>3:]) >> (first & 7) << (64 - k), k
 }
 
-func (f *fixed[T]) finish() []*memory.Buffer {
+func (f *fixed[T]) finish() ([]*memory.Buffer, *array.Data) {
 	var zero T
 	f.out.ResizeNoShrink(f.filled * sizeOf(zero))
 	out := f.out
 	f.out = nil
-	return []*memory.Buffer{out}
+	return []*memory.Buffer{out}, nil
 }
 
 func (f *fixed[T]) close() { f.abandon() }

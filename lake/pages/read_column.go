@@ -87,8 +87,13 @@ func (c *column) read(rows int) (arrow.Array, error) {
 		c.validity.Release()
 	}
 	c.validity = nil
-	buffers = append(buffers, c.sink.finish()...)
-	data := array.NewData(c.kind, filled, buffers, nil, filled-values, 0)
+	own, dictionary := c.sink.finish()
+	buffers = append(buffers, own...)
+	kind := c.kind
+	if dictionary != nil {
+		kind = &arrow.DictionaryType{IndexType: arrow.PrimitiveTypes.Int32, ValueType: kind}
+	}
+	data := array.NewDataWithDictionary(kind, filled, buffers, filled-values, 0, dictionary)
 	defer data.Release()
 	for _, b := range buffers {
 		if b != nil {
