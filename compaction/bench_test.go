@@ -1,8 +1,11 @@
 package compaction
 
 import (
+	"errors"
 	"fmt"
+	"io"
 	"log/slog"
+	"math"
 	"math/rand/v2"
 	"strings"
 	"syscall"
@@ -60,15 +63,20 @@ func wideRow(rb *array.RecordBuilder, n int64) {
 }
 
 // BenchmarkRewrite merges 8 files of 150,000 rows with a tenth of the rows deleted: with keys at random over all files,
-// and with a range of keys each; into a small file that will be merged again, and into one of the target size. It reports
-// rows of input per second of processor time.
+// and with a range of keys each; young ones, as commits leave them, into a small file that will be merged again and into
+// one of the target size, and old ones, as they are when many of their rows are deleted. It reports rows of input per
+// second of processor time.
 func BenchmarkRewrite(b *testing.B) {
 	for _, format := range []int{3, 2} {
 		for _, keys := range []string{"random", "ranges"} {
-			t := wideTable(b, format, keys == "random")
-			for size, target := range map[string]int64{"small": 1 << 30, "full": 16 << 20} {
-				b.Run(fmt.Sprintf("v%d/%s/%s", format, keys, size), func(b *testing.B) {
-					benchmarkRewrite(b, t, target)
+			for _, c := range []struct {
+				name   string
+				young  bool
+				target int64
+			}{{"small", true, 1 << 30}, {"full", true, 16 << 20}, {"worn", false, 16 << 20}} {
+				t := wideTable(b, format, keys == "random", c.young)
+				b.Run(fmt.Sprintf("v%d/%s/%s", format, keys, c.name), func(b *testing.B) {
+					benchmarkRewrite(b, t, c.target)
 				})
 			}
 		}
@@ -99,9 +107,42 @@ func benchmarkRewrite(b *testing.B, t *lake.Table, target int64) {
 	b.ReportMetric(float64(rows)*float64(b.N)/(processor()-before).Seconds(), "rows/cpu-s")
 }
 
+// BenchmarkReadRows reads the rows of 8 files of 150,000 rows as a rewrite does, one file after the other, and reports
+// rows per second of processor time.
+func BenchmarkReadRows(b *testing.B) {
+	t := wideTable(b, 3, true, true)
+	mem := lake.NewRecycler(recycled)
+	rows := int64(0)
+	infos := t.Inventory()
+	before := processor()
+	for b.Loop() {
+		for i := range infos {
+			r, err := t.OpenRows(b.Context(), &infos[i], batchRows, mem)
+			if err != nil {
+				b.Fatal(err)
+			}
+			for {
+				rec, err := r.Next()
+				if errors.Is(err, io.EOF) {
+					break
+				}
+				if err != nil {
+					b.Fatal(err)
+				}
+				rows += rec.NumRows()
+				rec.Release()
+			}
+			if err := r.Close(); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+	b.ReportMetric(float64(rows)/(processor()-before).Seconds(), "rows/cpu-s")
+}
+
 // BenchmarkApply makes an index of 1.2 million keys follow a rewrite of all of them, with keys at random over the files.
 func BenchmarkApply(b *testing.B) {
-	t := wideTable(b, 3, true)
+	t := wideTable(b, 3, true, true)
 	codec, err := merge.NewKeyCodec(wideSchema().Fields()[:1])
 	if err != nil {
 		b.Fatal(err)
@@ -139,7 +180,7 @@ func BenchmarkApply(b *testing.B) {
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(x.Len()), "ns/row")
 }
 
-func wideTable(b *testing.B, format int, random bool) *lake.Table {
+func wideTable(b *testing.B, format int, random, young bool) *lake.Table {
 	const files, perFile = 8, 150_000
 	dir := b.TempDir()
 	local, err := store.OpenLocal(dir)
@@ -166,6 +207,9 @@ func wideTable(b *testing.B, format int, random bool) *lake.Table {
 		w, err := t.NewFileWriter(b.Context())
 		if err != nil {
 			b.Fatal(err)
+		}
+		if w.Expect(perFile); young {
+			w.Brief(math.MaxInt64)
 		}
 		rb := array.NewRecordBuilder(memory.DefaultAllocator, wideSchema())
 		rows := 0

@@ -55,7 +55,7 @@ func unsorted(ctx context.Context, t *lake.Table, inputs []*lake.FileInfo) (map[
 			return k.load(rec)
 		})
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("%s: %w", f.Path, err)
 		}
 		if !k.sorted {
 			found[f.Path] = true

@@ -9,9 +9,6 @@ import (
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/arrow-go/v18/arrow/memory"
-	"github.com/apache/arrow-go/v18/parquet"
-	"github.com/apache/arrow-go/v18/parquet/file"
-	"github.com/apache/arrow-go/v18/parquet/pqarrow"
 )
 
 // RowReader reads the rows of one data file in file order, deleted ones included: the columns of the table as it is now,
@@ -21,20 +18,13 @@ type RowReader struct {
 	f        *FileInfo
 	schema   *arrow.Schema
 	lineaged bool // schema ends in the lineage columns
-	object   io.Closer
-	pq       *file.Reader
-	records  pqarrow.RecordReader
-	columns  []int // of schema, in the file's columns; -1 where the file has none
-	next     int64 // position of the next row
-	end      int64 // position behind the last row to be read
+	mem      memory.Allocator
+	file     *parquetFile
+	records  columnReader // nil: no row group is to be read
+	columns  []int        // of schema, among those that are read; -1 where the file has none
+	next     int64        // position of the next row
+	end      int64        // position behind the last row to be read
 }
-
-// wholeChunks is up to which size in bytes a row group is read a whole column chunk at a time, in one request. Row
-// groups of other writers can be far larger: those are read in pieces of pieceSize, to bound memory.
-const (
-	wholeChunks = 32 << 20
-	pieceSize   = 1 << 20
-)
 
 // OpenRows begins to read a data file as NewMovedWriter takes it, in batches of at most batch rows, with memory of mem.
 func (t *Table) OpenRows(ctx context.Context, f *FileInfo, batch int, mem memory.Allocator) (*RowReader, error) {
@@ -51,71 +41,52 @@ func (t *Table) OpenValues(ctx context.Context, f *FileInfo, part Interval, batc
 
 func (t *Table) openRows(ctx context.Context, r *RowReader, part Interval, batch int, mem memory.Allocator) (_ *RowReader, err error) {
 	f := r.f
-	section, object, err := t.section(ctx, f.Path)
-	if err != nil {
-		return nil, err
+	r.mem = mem
+	if r.file, err = t.openParquet(ctx, f.Path, mem); err != nil {
+		return nil, fmt.Errorf("open %s: %w", f.Path, err)
 	}
-	r.object = object
 	defer func() {
 		if err != nil {
 			err = errors.Join(fmt.Errorf("open %s: %w", f.Path, err), r.Close())
 		}
 	}()
-	props := parquet.NewReaderProperties(mem)
-	if r.pq, err = file.NewParquetReader(section, file.WithReadProps(props)); err != nil {
-		return nil, err
-	}
-	if rows := r.pq.NumRows(); rows != f.Rows {
+	if rows := r.file.pq.NumRows(); rows != f.Rows {
 		return nil, fmt.Errorf("the file has %d rows, its manifest says %d", rows, f.Rows)
 	}
-	for i := range r.pq.NumRowGroups() {
-		if r.pq.MetaData().RowGroup(i).TotalCompressedSize() > wholeChunks {
-			props.BufferedStreamEnabled, props.BufferSize = true, pieceSize
-		}
-	}
-	pr, err := pqarrow.NewFileReader(r.pq, pqarrow.ArrowReadProperties{BatchSize: int64(batch)}, mem)
-	if err != nil {
-		return nil, err
-	}
-	own, err := pr.Schema()
-	if err != nil {
-		return nil, err
-	}
-	var indices []int
-	for _, field := range r.schema.Fields() {
+	var leaves []int
+	key := -1
+	for i, field := range r.schema.Fields() {
 		id, _ := field.Metadata.GetValue(fieldIDKey)
-		at := -1
-		for i, of := range own.Fields() {
-			if v, ok := of.Metadata.GetValue(fieldIDKey); ok && v == id {
-				at = i
-				indices = append(indices, i)
+		leaf := r.file.leaf(id)
+		if leaf < 0 {
+			if !field.Nullable {
+				return nil, fmt.Errorf("the file lacks column %q, which cannot be NULL", field.Name)
 			}
+			r.columns = append(r.columns, -1)
+			continue
 		}
-		if at < 0 && !field.Nullable {
-			return nil, fmt.Errorf("the file lacks column %q, which cannot be NULL", field.Name)
+		if i == t.Key()[0] {
+			key = leaf
 		}
-		r.columns = append(r.columns, at)
+		r.columns = append(r.columns, len(leaves))
+		leaves = append(leaves, leaf)
 	}
-	groups, err := r.choose(part, r.columns[t.Key()[0]])
+	if len(leaves) == 0 {
+		return nil, errors.New("the file has none of the table's columns")
+	}
+	groups, err := r.choose(part, key)
 	if err != nil || len(groups) == 0 {
 		return r, err
 	}
-	if r.records, err = pr.GetRecordReader(ctx, indices, groups); err != nil {
-		return nil, err
-	}
-	for i, at := range r.columns { // from ordinals in the file to ordinals in its record batches
-		if at >= 0 {
-			r.columns[i] = r.records.Schema().FieldIndices(own.Field(at).Name)[0]
-		}
-	}
-	return r, nil
+	r.records, err = r.file.read(ctx, leaves, groups, batch)
+	return r, err
 }
 
 // choose returns the row groups to be read, one after the other, and notes where they begin and end in the file.
 func (r *RowReader) choose(part Interval, key int) (groups []int, err error) {
 	position := int64(0)
-	for i := range r.pq.NumRowGroups() {
-		group := r.pq.MetaData().RowGroup(i)
+	for i := range r.file.pq.NumRowGroups() {
+		group := r.file.pq.MetaData().RowGroup(i)
 		chunk, err := group.ColumnChunk(key)
 		if err != nil {
 			return nil, err
@@ -143,32 +114,30 @@ func (r *RowReader) Next() (arrow.RecordBatch, error) {
 	if r.records == nil {
 		return nil, io.EOF
 	}
-	if !r.records.Next() {
-		if err := r.records.Err(); err != nil && !errors.Is(err, io.EOF) {
-			return nil, fmt.Errorf("read %s: %w", r.f.Path, err)
-		}
+	own, err := r.records.Next()
+	if errors.Is(err, io.EOF) {
 		if r.next != r.end {
 			return nil, fmt.Errorf("read %s: its rows end at %d, its footer says at %d", r.f.Path, r.next, r.end)
 		}
 		return nil, io.EOF
 	}
-	rec := r.records.RecordBatch()
-	n := int(rec.NumRows())
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", r.f.Path, err)
+	}
+	defer releaseArrays(own)
+	n := own[0].Len()
 	columns := make([]arrow.Array, len(r.columns))
-	defer func() {
-		for _, c := range columns {
-			if c != nil {
-				c.Release()
-			}
-		}
-	}()
+	defer releaseArrays(columns)
 	for i, at := range r.columns {
 		want := r.schema.Field(i)
 		if at < 0 {
+			if r.lineaged && i >= len(columns)-2 && r.f.FirstRowID != nil {
+				continue // all of it comes from the manifest
+			}
 			columns[i] = array.MakeArrayOfNull(memory.DefaultAllocator, want.Type, n)
 			continue
 		}
-		c, err := promote(rec.Column(at), want.Type)
+		c, err := promote(own[at], want.Type)
 		if err != nil {
 			return nil, fmt.Errorf("read %s: column %q: %w", r.f.Path, want.Name, err)
 		}
@@ -181,29 +150,35 @@ func (r *RowReader) Next() (arrow.RecordBatch, error) {
 	return array.NewRecordBatch(r.schema, columns, int64(n)), nil
 }
 
-// lineage fills in the row ids and sequence numbers that come from the manifest.
+// lineage fills in the row ids and sequence numbers that come from the manifest, in columns that are nil if the file lacks them.
 func (r *RowReader) lineage(columns []arrow.Array, n int) {
 	if r.f.FirstRowID == nil {
 		return // from before the table had format 3: its rows have none
 	}
-	for i, value := range []func(row int) int64{
-		func(row int) int64 { return *r.f.FirstRowID + r.next + int64(row) },
-		func(int) int64 { return r.f.Sequence },
-	} {
-		old := columns[i].(*array.Int64)
-		if old.NullN() == 0 {
+	id := *r.f.FirstRowID + r.next
+	for i, inherited := range []struct{ first, step int64 }{{id, 1}, {r.f.Sequence, 0}} {
+		old, _ := columns[i].(*array.Int64)
+		if old != nil && old.NullN() == 0 {
 			continue
 		}
-		values := make([]int64, n)
+		buf := memory.NewResizableBuffer(r.mem)
+		buf.Resize(n * arrow.Int64SizeBytes)
+		values := arrow.Int64Traits.CastFromBytes(buf.Bytes())
+		v := inherited.first
 		for row := range values {
-			if old.IsValid(row) {
-				values[row] = old.Value(row)
-			} else {
-				values[row] = value(row)
-			}
+			values[row] = v
+			v += inherited.step
 		}
-		data := array.NewData(arrow.PrimitiveTypes.Int64, n, []*memory.Buffer{nil, memory.NewBufferBytes(arrow.Int64Traits.CastToBytes(values))}, nil, 0, 0)
-		old.Release()
+		if old != nil {
+			for row, v := range old.Int64Values() {
+				if old.IsValid(row) {
+					values[row] = v
+				}
+			}
+			old.Release()
+		}
+		data := array.NewData(arrow.PrimitiveTypes.Int64, n, []*memory.Buffer{nil, buf}, nil, 0, 0)
+		buf.Release()
 		columns[i] = array.NewInt64Data(data)
 		data.Release()
 	}
@@ -267,11 +242,7 @@ func sameScale(a, b arrow.DataType) bool {
 // Close ends reading.
 func (r *RowReader) Close() error {
 	if r.records != nil {
-		r.records.Release()
+		r.records.Close()
 	}
-	var err error
-	if r.pq != nil {
-		err = r.pq.Close()
-	}
-	return errors.Join(err, r.object.Close())
+	return r.file.close()
 }
