@@ -21,9 +21,9 @@ import (
 // In nanoseconds and bytes a row, with zstd, for columns of the 12-column table of the benchmark:
 //
 //	                          PLAIN        chosen
-//	amount (DECIMAL(18,4))    48   1.62    23  0.06   differences from row to row
-//	created (a DATETIME)      42   3.02     9  0.00   differences from row to row
-//	notes (one of 5000 texts) 177  4.15    83  1.83   dictionary
+//	amount (DECIMAL(18,4))    33   1.62     6  0.05   differences from row to row
+//	created (a DATETIME)      33   2.58     2  0.00   differences from row to row
+//	notes (one of 5000 texts) 169  3.82    26  0.36   dictionary
 const (
 	sampleRows = 8 << 10
 
