@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 
-	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/arrow-go/v18/arrow/bitutil"
 	"github.com/apache/arrow-go/v18/arrow/memory"
 	"github.com/apache/arrow-go/v18/parquet"
@@ -82,11 +81,11 @@ func (b *booleans) next(out []byte, at, n int) error {
 	return nil
 }
 
-func (b *booleans) finish() ([]*memory.Buffer, *array.Data) {
+func (b *booleans) finish() []*memory.Buffer {
 	b.out.ResizeNoShrink((b.filled + 7) / 8)
 	out := b.out
 	b.out = nil
-	return []*memory.Buffer{out}, nil
+	return []*memory.Buffer{out}
 }
 
 func (b *booleans) close() { b.abandon() }

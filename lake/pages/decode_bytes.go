@@ -6,7 +6,6 @@ import (
 	"math"
 	"slices"
 
-	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/arrow-go/v18/arrow/bitutil"
 	"github.com/apache/arrow-go/v18/arrow/memory"
 	"github.com/apache/arrow-go/v18/parquet"
@@ -146,12 +145,12 @@ func spreadEnds(ends []int32, n int, valid []byte, at int) {
 	}
 }
 
-func (s *byteArrays) finish() ([]*memory.Buffer, *array.Data) {
+func (s *byteArrays) finish() []*memory.Buffer {
 	s.most = max(s.most, s.out.values.Len())
 	s.out.ends.ResizeNoShrink((s.filled + 1) * 4)
 	out := []*memory.Buffer{s.out.ends, s.out.values}
 	s.out = joined{}
-	return out, nil
+	return out
 }
 
 func (s *byteArrays) abandon() { s.out.release() }

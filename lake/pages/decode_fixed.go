@@ -7,7 +7,6 @@ import (
 	"slices"
 	"unsafe"
 
-	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/arrow-go/v18/arrow/decimal128"
 	"github.com/apache/arrow-go/v18/arrow/memory"
 	"github.com/apache/arrow-go/v18/parquet"
@@ -118,12 +117,12 @@ func bitsBefore(valid []byte, at, i int) (bits uint64, k int) {
 	return binary.LittleEndian.Uint64(valid[first>>3:]) >> (first & 7) << (64 - k), k
 }
 
-func (f *fixed[T]) finish() ([]*memory.Buffer, *array.Data) {
+func (f *fixed[T]) finish() []*memory.Buffer {
 	var zero T
 	f.out.ResizeNoShrink(f.filled * sizeOf(zero))
 	out := f.out
 	f.out = nil
-	return []*memory.Buffer{out}, nil
+	return []*memory.Buffer{out}
 }
 
 func (f *fixed[T]) close() { f.abandon() }

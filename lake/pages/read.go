@@ -11,7 +11,7 @@ package pages
 // read_header.go the header of a page
 // read_codec.go  decompression
 // read_type.go   which columns and encodings there are
-// decode_*.go    the encodings of values; decode_coded.go dictionaries that stay such
+// decode_*.go    the encodings of values
 
 import (
 	"cmp"
@@ -41,10 +41,6 @@ type Options struct {
 	Memory  memory.Allocator // of batches and of what is being read
 	Whole   int64            // bytes of a row group's chunks, up to which they are read at once
 	Piece   int              // bytes of a chunk that are read at a time in larger ones
-
-	// Dictionaries asks for strings and bytes as the file has them: batches whose pages have indices into a dictionary are
-	// *array.Dictionary, with the dictionary of the column chunk, which they share. Others are as ever. Batches may be shorter.
-	Dictionaries bool
 }
 
 // Reader reads columns of row groups, in batches of rows.
@@ -65,15 +61,12 @@ func NewReader(src io.ReaderAt, meta *metadata.FileMetaData, o Options) *Reader 
 	for _, leaf := range o.Columns {
 		c := meta.Schema.Column(leaf)
 		s, t := newSink(c, o.Memory)
-		if b, ok := s.(*byteArrays); ok && o.Dictionaries {
-			s = &codedArrays{byteArrays: *b, kind: t, codes: fixed[uint32]{mem: o.Memory}}
-		}
 		r.columns = append(r.columns, &column{leaf: leaf, name: c.Path(), optional: c.MaxDefinitionLevel() > 0, kind: t, sink: s, mem: o.Memory})
 	}
 	return r
 }
 
-// Type is the type of the values of column i of Options.Columns.
+// Type is the type of the arrays of column i of Options.Columns.
 func (r *Reader) Type(i int) arrow.DataType { return r.columns[i].kind }
 
 // Next returns the next rows: an array of each column, all of one length, which the caller releases; io.EOF behind the last. Rows of

@@ -87,13 +87,8 @@ func (c *column) read(rows int) (arrow.Array, error) {
 		c.validity.Release()
 	}
 	c.validity = nil
-	own, dictionary := c.sink.finish()
-	buffers = append(buffers, own...)
-	kind := c.kind
-	if dictionary != nil {
-		kind = &arrow.DictionaryType{IndexType: arrow.PrimitiveTypes.Int32, ValueType: kind}
-	}
-	data := array.NewDataWithDictionary(kind, filled, buffers, filled-values, 0, dictionary)
+	buffers = append(buffers, c.sink.finish()...)
+	data := array.NewData(c.kind, filled, buffers, nil, filled-values, 0)
 	defer data.Release()
 	for _, b := range buffers {
 		if b != nil {

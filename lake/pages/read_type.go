@@ -4,7 +4,6 @@ import (
 	"fmt"
 
 	"github.com/apache/arrow-go/v18/arrow"
-	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/arrow-go/v18/arrow/decimal128"
 	"github.com/apache/arrow-go/v18/arrow/memory"
 	"github.com/apache/arrow-go/v18/parquet"
@@ -24,9 +23,8 @@ type sink interface {
 	// read appends rows with the next n values to the batch; if they are less, valid has the rows that have one, from the
 	// batch's first on. It returns how many rows it took: fewer, if the batch would become too large.
 	read(rows, n int, valid []byte) (int, error)
-	// finish ends the batch, and returns its buffers, which are the caller's, but for the validity. If the values are indices into
-	// a dictionary, that is returned too; it stays the sink's.
-	finish() ([]*memory.Buffer, *array.Data)
+	// finish ends the batch, and returns its buffers, which are the caller's, but for the validity.
+	finish() []*memory.Buffer
 	// abandon drops a batch that was not finished.
 	abandon()
 	// close gives back all memory.
