@@ -45,15 +45,6 @@ func (e *bytesEncoder) fit(a arrow.ArrayData, from, to, limit int) int {
 		to = min(to, from+max(1, left/4)) // indices
 		left = limit                      // that the dictionary may grow by
 	}
-	if a.DataType().ID() == arrow.DICTIONARY {
-		ends, _ := textBody(a.Dictionary(), 0, a.Dictionary().Len())
-		for i, x := range textIndices(a, from, to-from) {
-			if left -= int(ends[x+1]-ends[x]) + 4; left <= 0 {
-				return from + i + 1
-			}
-		}
-		return to
-	}
 	ends, _ := textBody(a, from, to-from)
 	n := to - from
 	if take := func(n int) int { return int(ends[n]-ends[0]) + 4*n }; take(n) > left {
@@ -70,10 +61,6 @@ func (e *bytesEncoder) fit(a arrow.ArrayData, from, to, limit int) int {
 }
 
 func (e *bytesEncoder) add(s stretch) error {
-	if s.data.DataType().ID() == arrow.DICTIONARY {
-		e.addIndices(s)
-		return nil
-	}
 	ends, body := textBody(s.data, s.from, s.rows)
 	if e.indexing() {
 		for i := range s.rows {
@@ -101,44 +88,6 @@ func (e *bytesEncoder) add(s stretch) error {
 	e.keep(&bounds)
 	e.out.keep(at)
 	return nil
-}
-
-// textIndices returns the indices of n rows from row from on of an array with a dictionary; NULLs have any.
-func textIndices(a arrow.ArrayData, from, n int) []int32 {
-	return arrow.Int32Traits.CastFromBytes(a.Buffers()[1].Bytes())[a.Offset()+from:][:n]
-}
-
-// addIndices takes rows of an array with a dictionary: each of its values is looked up once in a chunk.
-func (e *bytesEncoder) addIndices(s stretch) {
-	dict := s.data.Dictionary()
-	ends, body := textBody(dict, 0, dict.Len())
-	indices := textIndices(s.data, s.from, s.rows)
-	if e.indexing() {
-		e.texts.follow(dict)
-		for i, x := range indices {
-			if s.valid == nil || bitutil.BitIsSet(s.valid, i) {
-				if e.texts.remap[x] == 0 {
-					e.texts.remap[x] = e.texts.index(body[ends[x]:ends[x+1]]) + 1
-				}
-				e.texts.list = append(e.texts.list, e.texts.remap[x]-1)
-			}
-		}
-		return
-	}
-	bounds := e.bounds()
-	for i, x := range indices {
-		if s.valid == nil || bitutil.BitIsSet(s.valid, i) {
-			v := body[ends[x]:ends[x+1]]
-			dst := e.out.grow(4 + len(v))
-			binary.LittleEndian.PutUint32(dst, uint32(len(v)))
-			copy(dst[4:], v)
-			e.out.keep(len(dst))
-			if !bounds.inside(v) {
-				bounds.widen(v)
-			}
-		}
-	}
-	e.keep(&bounds)
 }
 
 // textBounds are the least and the greatest of some values, which have to stay as they are meanwhile.

@@ -4,9 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"math/bits"
-	"slices"
 
-	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/memory"
 	"github.com/zeebo/xxh3"
 )
@@ -168,9 +166,6 @@ type bytesDictionary struct {
 	prefix int    // bytes of a length before each value: 4, or 0 where all are as long
 	page   []byte // the values as PLAIN
 	ends   []int  // in page, of each value
-
-	followed arrow.ArrayData // the dictionary of an array that comes
-	remap    []uint32        // of its indices, plus one; 0: not known yet
 }
 
 func newBytesDictionary(mem memory.Allocator, prefix int) *bytesDictionary {
@@ -216,32 +211,10 @@ func (d *bytesDictionary) finish(room int) []byte { return d.indexList.finish(le
 
 func (d *bytesDictionary) contents() ([]byte, int) { return d.page, len(d.ends) }
 
-// follow makes remap that of the dictionary of an array.
-func (d *bytesDictionary) follow(of arrow.ArrayData) {
-	if d.followed == of {
-		return
-	}
-	d.leave()
-	of.Retain() // so that no other comes to stand at its address
-	d.followed, d.remap = of, slices.Grow(d.remap[:0], of.Len())[:of.Len()]
-	clear(d.remap)
-}
-
-func (d *bytesDictionary) leave() {
-	if d.followed != nil {
-		d.followed.Release()
-		d.followed = nil
-	}
-}
-
 // reset begins another chunk.
 func (d *bytesDictionary) reset() {
-	d.leave()
 	d.slots.reset()
 	d.page, d.ends = d.page[:0], d.ends[:0]
 }
 
-func (d *bytesDictionary) release() {
-	d.leave()
-	d.out.release()
-}
+func (d *bytesDictionary) release() { d.out.release() }

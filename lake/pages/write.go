@@ -9,7 +9,6 @@ import (
 	"io"
 
 	"github.com/apache/arrow-go/v18/arrow"
-	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/arrow-go/v18/arrow/memory"
 	"github.com/apache/arrow-go/v18/parquet"
 	"github.com/apache/arrow-go/v18/parquet/compress"
@@ -75,8 +74,7 @@ func (w *Writer) write(b []byte) error {
 	return err
 }
 
-// Write adds rows to the row group. The columns have the types of the schema's; names do not matter. Texts and strings of bytes may
-// also come as indices (int32) into a dictionary: where arrays share one, its values are hashed once.
+// Write adds rows to the row group. The columns have the types of the schema's; names do not matter.
 func (w *Writer) Write(rec arrow.RecordBatch) error {
 	if n := int(rec.NumCols()); n != len(w.columns) {
 		return fmt.Errorf("pages: %d columns, the file has %d", n, len(w.columns))
@@ -85,7 +83,7 @@ func (w *Writer) Write(rec arrow.RecordBatch) error {
 		field := w.schema.Field(i)
 		a := rec.Column(i)
 		switch {
-		case !takes(field.Type, a):
+		case !arrow.TypeEqual(a.DataType(), field.Type):
 			return fmt.Errorf("pages: column %q is %s, not %s", field.Name, field.Type, a.DataType())
 		case !field.Nullable && a.NullN() > 0:
 			return fmt.Errorf("pages: column %q has NULL, and is not to have any", field.Name)
@@ -96,17 +94,6 @@ func (w *Writer) Write(rec arrow.RecordBatch) error {
 	}
 	w.rows += int(rec.NumRows())
 	return nil
-}
-
-// takes reports whether an array's values are of a type.
-func takes(want arrow.DataType, a arrow.Array) bool {
-	d, ok := a.(*array.Dictionary)
-	if !ok {
-		return arrow.TypeEqual(want, a.DataType())
-	}
-	of := d.DataType().(*arrow.DictionaryType)
-	text := want.ID() == arrow.STRING || want.ID() == arrow.BINARY
-	return text && arrow.TypeEqual(want, of.ValueType) && of.IndexType.ID() == arrow.INT32 && d.Dictionary().NullN() == 0
 }
 
 // GroupRows is how many rows the row group has.

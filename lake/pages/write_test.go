@@ -514,48 +514,6 @@ func TestPagesAreSmall(t *testing.T) {
 	}
 }
 
-// TestWriteIndices: texts that come as indices into dictionaries are written as those that come as they are.
-func TestWriteIndices(t *testing.T) {
-	of := &arrow.DictionaryType{IndexType: arrow.PrimitiveTypes.Int32, ValueType: arrow.BinaryTypes.String}
-	schema := arrow.NewSchema([]arrow.Field{{Name: "v", Type: arrow.BinaryTypes.String, Nullable: true}}, nil)
-	indexed := arrow.NewSchema([]arrow.Field{{Name: "v", Type: of, Nullable: true}}, nil)
-	rng := rand.New(rand.NewPCG(7, 7))
-	for _, different := range []int{1, 300, 100_000} { // the last is given up
-		for _, c := range []Column{{}, {Dictionary: true}} {
-			var plain, records []arrow.RecordBatch
-			var dictionary arrow.Array
-			for batch := range 9 {
-				if batch%3 == 0 { // three batches share a dictionary
-					b := array.NewStringBuilder(memory.DefaultAllocator)
-					for range different {
-						b.Append(fmt.Sprint("text ", rng.IntN(different)))
-					}
-					dictionary = b.NewArray()
-				}
-				n := rng.IntN(20_000) + 10
-				indices, texts := array.NewInt32Builder(memory.DefaultAllocator), array.NewStringBuilder(memory.DefaultAllocator)
-				for range n {
-					x := rng.IntN(different)
-					if rng.IntN(10) == 0 {
-						indices.AppendNull()
-						texts.AppendNull()
-						continue
-					}
-					indices.Append(int32(x))
-					texts.Append(dictionary.(*array.String).Value(x))
-				}
-				all := array.NewDictionaryArray(of, indices.NewArray(), dictionary)
-				records = append(records, array.NewRecordBatch(indexed, []arrow.Array{array.NewSlice(all, 5, int64(n))}, int64(n-5)))
-				plain = append(plain, array.NewRecordBatch(schema, []arrow.Array{array.NewSlice(texts.NewArray(), 5, int64(n))}, int64(n-5)))
-			}
-			groups := []int{4, 5}
-			data, _ := writeRecords(t, schema, []Column{c}, records, groups)
-			sameColumn(t, "v", plain, 0, readByArrow(t, data).Column(0).Data())
-			sameFooter(t, data, writeByArrow(t, schema, plain, groups))
-		}
-	}
-}
-
 func TestWriteRefuses(t *testing.T) {
 	digits := &arrow.Decimal128Type{Precision: 9, Scale: 2}
 	schema := func(of arrow.DataType, nullable bool) *arrow.Schema {
@@ -575,14 +533,6 @@ func TestWriteRefuses(t *testing.T) {
 		}
 		return array.NewRecordBatch(schema(of, true), []arrow.Array{b.NewArray()}, int64(len(values)))
 	}
-	oneOf := func(index, value arrow.DataType, v any) arrow.RecordBatch {
-		of := &arrow.DictionaryType{IndexType: index, ValueType: value}
-		b := array.NewBuilder(memory.DefaultAllocator, of)
-		if err := b.AppendValueFromString(fmt.Sprint(v)); err != nil {
-			t.Fatal(err)
-		}
-		return array.NewRecordBatch(schema(of, true), []arrow.Array{b.NewArray()}, 1)
-	}
 	for _, c := range []struct {
 		of   arrow.DataType
 		rec  arrow.RecordBatch
@@ -590,9 +540,6 @@ func TestWriteRefuses(t *testing.T) {
 	}{
 		{arrow.PrimitiveTypes.Int64, record(arrow.PrimitiveTypes.Int64, 1, nil), "has NULL"},
 		{arrow.PrimitiveTypes.Int32, record(arrow.PrimitiveTypes.Int64, 1), `"v" is int32, not int64`},
-		{arrow.PrimitiveTypes.Int64, oneOf(arrow.PrimitiveTypes.Int32, arrow.PrimitiveTypes.Int64, 7), "is int64, not dictionary"},
-		{arrow.BinaryTypes.String, oneOf(arrow.PrimitiveTypes.Int8, arrow.BinaryTypes.String, "x"), "is utf8, not dictionary"},
-		{arrow.BinaryTypes.String, oneOf(arrow.PrimitiveTypes.Int32, arrow.BinaryTypes.Binary, "eA=="), "is utf8, not dictionary"},
 		{digits, record(digits, decimal128.FromI64(1_000_000_000)), "more than 9 digits"},
 		{digits, record(digits, decimal128.FromI64(-1_000_000_000)), "more than 9 digits"},
 		{digits, record(digits, decimal128.New(1, 5)), "more than 9 digits"},
