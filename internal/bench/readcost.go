@@ -33,7 +33,7 @@ type reader struct {
 
 // readCost measures what readers pay for a table that updates stream into, next to what they pay for it freshly compacted.
 //
-// The ingest is halted by a signal, and the source left alone, while the readers are timed: what is measured is the
+// The ingest and the source are halted by a signal while the readers are timed: what is measured is the
 // state of the table at that moment, not the share of the processor that other programs leave.
 func (b *bench) readCost(ctx context.Context, o fireOptions) (err error) {
 	box, err := toolbox.Open(func(line string) { fmt.Println(line) })
@@ -53,7 +53,7 @@ func (b *bench) readCost(ctx context.Context, o fireOptions) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := look(ctx, readers, o.rows, func(r *reader, seconds [2]float64) { r.base = seconds }); err != nil {
+	if err := b.look(ctx, readers, o.rows, func(r *reader, seconds [2]float64) { r.base = seconds }); err != nil {
 		return err
 	}
 	fmt.Printf("\nfreshly compacted: %.0f MiB", float64(fresh)/(1<<20))
@@ -125,7 +125,7 @@ func (b *bench) leastCost(ctx context.Context, readers []*reader, rows int) erro
 		return err
 	}
 	fmt.Printf("after one commit of %d updates, times that:", updates)
-	err := look(ctx, readers, rows, func(r *reader, seconds [2]float64) {
+	err := b.look(ctx, readers, rows, func(r *reader, seconds [2]float64) {
 		fmt.Printf(" %s: scan %.2f, lookup %.2f;", r.name, seconds[0]/r.base[0], seconds[1]/r.base[1])
 	})
 	fmt.Println()
@@ -149,7 +149,7 @@ func (b *bench) lookUnderFire(ctx context.Context, f *follower, readers []*reade
 	changes := f.done()
 	share, size := float64(bytes)/float64(fresh), t.Size()
 	fmt.Printf("| %.0f %% | %d | %.0f %% | %.2f ", 100*float64(changes)/float64(rows), size.DataFiles, 100*float64(size.DeletedRows)/float64(size.Rows+size.DeletedRows), share)
-	err = look(ctx, readers, rows, func(r *reader, seconds [2]float64) {
+	err = b.look(ctx, readers, rows, func(r *reader, seconds [2]float64) {
 		for i := range seconds {
 			times := seconds[i] / r.base[i]
 			r.worst[i] = max(r.worst[i], times)
@@ -177,7 +177,12 @@ func (b *bench) bytes(ctx context.Context) (bytes int64, objects int, err error)
 }
 
 // look times both queries with each reader: the best of a few runs of the scan, and the mean over keys of the best lookup.
-func look(ctx context.Context, readers []*reader, rows int, found func(*reader, [2]float64)) error {
+// The source, which goes on writing its dirty pages for long, is halted meanwhile.
+func (b *bench) look(ctx context.Context, readers []*reader, rows int, found func(*reader, [2]float64)) (err error) {
+	if err := b.mysql.Pause(); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, b.mysql.Resume()) }()
 	best := func(r *reader, sql string, runs int) (float64, error) {
 		least := 0.0
 		for i := range runs {

@@ -69,7 +69,7 @@ func inCatalog(t *testing.T, lake *place, read query) {
 	s.Exec(t, schema)
 	stop := background(t, newWorkload(51), s)
 	ingest := func(more ...string) *tidemark {
-		args := append([]string{"ingest", "--source", testenv.URL(s), "--tables", "app.*,!app.ignored", "--commit-interval", "100ms"}, lake.args...)
+		args := append([]string{"ingest", "--source", testenv.URL(s), "--tables", "app.*,!app.ignored", "--commit-interval", "100ms", "--checkpoint-idle-interval", "200ms"}, lake.args...)
 		return start(t, lake.env, append(args, more...)...)
 	}
 	for i := range kills {
