@@ -97,7 +97,8 @@ func (b *Bucket) decision(ctx context.Context, transaction string) (decision, er
 	return decision(body), err
 }
 
-// decide decides a transaction unless it is decided, and returns what was decided. After an error it looks once more.
+// decide decides a transaction unless it is decided, and returns what was decided. After an error it looks once more. It fails
+// with ErrConflict when the transaction was over, and its decision deleted, between the two.
 func (b *Bucket) decide(ctx context.Context, transaction string, wanted decision) (decision, error) {
 	err := b.store.PutIfAbsent(ctx, decisionName(transaction), []byte(wanted))
 	if err == nil {
@@ -106,6 +107,9 @@ func (b *Bucket) decide(ctx context.Context, transaction string, wanted decision
 	made, lookErr := b.decision(context.WithoutCancel(ctx), transaction)
 	if lookErr == nil && made != undecided {
 		return made, nil
+	}
+	if lookErr == nil && errors.Is(err, fs.ErrExist) {
+		return undecided, fmt.Errorf("%w: another transaction was settled just now", ErrConflict)
 	}
 	return undecided, errors.Join(err, lookErr)
 }
