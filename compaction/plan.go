@@ -21,6 +21,7 @@ type Options struct {
 	MaxGroupBytes  int64   // bytes of input of one rewrite; default 8 times TargetFileSize
 	MaxPassBytes   int64   // bytes of input of one pass; default 64 GiB
 	MaxDeleteFiles int     // a file to which more delete files than this apply is rewritten; default 10
+	MaxSmallFiles  int     // a partition has at most so many small files, whatever that costs; default 0: as the tiers have it
 }
 
 // Brief is the size in bytes below which a data file will be rewritten before long, and the table has few of its like. As in
@@ -53,6 +54,8 @@ func (o *Options) Validate() error {
 		return fmt.Errorf("compaction: at most %d files are merged at once, but at least %d small ones", o.MaxInputs, o.MinInputs)
 	case o.MaxGroupBytes < o.TargetFileSize:
 		return errors.New("compaction: one rewrite must be able to read a file of the target size")
+	case o.MaxSmallFiles < 0:
+		return fmt.Errorf("compaction: at most %d small files", o.MaxSmallFiles)
 	}
 	return nil
 }
@@ -109,17 +112,21 @@ type Plan struct {
 	Left   int   // groups that would be worth it but are left to the next pass, because of MaxPassBytes
 }
 
+// near is how many times larger a file is at most that is merged with smaller ones before it has to be: left alone, it would soon
+// be one of several of about a size, each of which is merged with every commit in its turn.
+const near = 4
+
 // smallestTier is the upper end in bytes of the lowest size tier. Merges of yet smaller files may stay in it: they cost
 // next to nothing.
 const smallestTier = 64 << 10
 
-// full is the size in bytes from which a file is not merged with others on account of its size.
-func (o *Options) full() int64 { return o.TargetFileSize / 4 * 3 }
+// Full is the size in bytes from which a file is not merged with others on account of its size.
+func (o *Options) Full() int64 { return o.TargetFileSize / 4 * 3 }
 
 // tier is the size tier of a file with so many live bytes: 0 for those below an MinInputs-th of the target, 1 for those
 // below a MinInputs-th of that, and so on. full files have none, -1.
 func (o *Options) tier(live int64) int {
-	if live >= o.full() {
+	if live >= o.Full() {
 		return -1
 	}
 	tier, least := 0, o.TargetFileSize/int64(o.MinInputs)
@@ -136,7 +143,8 @@ func (o *Options) Tiers() int { return o.tier(0) + 1 }
 // Amplification bounds how many bytes compaction writes, over the life of a table of any size, for each byte that was
 // added or deleted. A row is rewritten at most once in each tier because its file is small, for a merge of MinInputs
 // files of a tier makes files of a higher one. Besides, it is rewritten when its file has lost DeletedShare of its rows,
-// which is at most (1-DeletedShare)/DeletedShare bytes for each byte deleted.
+// which is at most (1-DeletedShare)/DeletedShare bytes for each byte deleted. With MaxSmallFiles only the second bound holds: the
+// rows of the smallest files are rewritten with every commit.
 func (o *Options) Amplification() (added, deleted float64) {
 	return float64(o.Tiers()), (1 - o.DeletedShare) / o.DeletedShare
 }
@@ -150,7 +158,9 @@ func readMemory(bytes int64) int64 { return min(32<<20, 10*bytes+256<<10) }
 //
 //  1. A file of which more than DeletedShare of the rows is deleted, or to which more than MaxDeleteFiles apply, is worn:
 //     it is rewritten.
-//  2. Other files that are not full are put into size tiers. A tier with at least MinInputs files is merged.
+//  2. Other files that are not full are put into size tiers. A tier with at least MinInputs files is merged. With MaxSmallFiles
+//     there are no tiers: where files are worn, the small ones are rewritten with them, and else the smallest are merged until
+//     no more than MaxSmallFiles are left. The next larger one goes with them when they come near its size.
 //  3. Worn files are merged with each other, and small files of one tier with each other, in the order of their lowest
 //     keys, so that neighbours come together and outputs overlap little. A merge is closed when another file would take
 //     it past MaxInputs, MaxGroupBytes or MaxMergeMemory; what is left of a tier waits if it is fewer than MinInputs.
@@ -162,6 +172,7 @@ func Make(files []File, o Options) Plan {
 	type home struct {
 		worn  []File
 		tiers [][]File
+		few   []File // to be merged because of MaxSmallFiles
 	}
 	homes := map[string]*home{}
 	for _, f := range files {
@@ -173,9 +184,14 @@ func Make(files []File, o Options) Plan {
 		switch tier := o.tier(f.live()); {
 		case o.worn(&f):
 			h.worn = append(h.worn, f)
+		case tier >= 0 && o.MaxSmallFiles > 0:
+			h.few = append(h.few, f)
 		case tier >= 0:
 			h.tiers[tier] = append(h.tiers[tier], f)
 		}
+	}
+	for _, h := range homes {
+		h.worn, h.few = o.keepFew(h.worn, h.few)
 	}
 	var groups []Group
 	collect := func(why string, least int, of func(*home) []File) {
@@ -189,6 +205,7 @@ func Make(files []File, o Options) Plan {
 	for tier := o.Tiers() - 1; tier >= 0; tier-- {
 		collect(fmt.Sprintf("small files, tier %d", tier), o.MinInputs, func(h *home) []File { return h.tiers[tier] })
 	}
+	collect("small files", 2, func(h *home) []File { return h.few })
 	var p Plan
 	for _, g := range groups {
 		if len(p.Groups) > 0 && p.Bytes+g.Bytes > o.MaxPassBytes {
@@ -200,6 +217,24 @@ func Make(files []File, o Options) Plan {
 		p.Live += g.Live
 	}
 	return p
+}
+
+// keepFew divides a partition's worn and small files into those that are rewritten as worn, and those that are merged for there
+// being more than MaxSmallFiles.
+func (o *Options) keepFew(worn, small []File) (rewritten, merged []File) {
+	switch {
+	case len(worn) > 0:
+		return append(worn, small...), nil
+	case len(small) <= o.MaxSmallFiles:
+		return nil, nil
+	}
+	slices.SortFunc(small, func(a, b File) int { return cmp.Or(cmp.Compare(a.live(), b.live()), cmp.Compare(a.Path, b.Path)) })
+	bytes, n := int64(0), 0
+	for n < len(small) && (n < len(small)-o.MaxSmallFiles+1 || small[n].live() < near*bytes) {
+		bytes += small[n].live()
+		n++
+	}
+	return nil, small[:n]
 }
 
 func (o *Options) worn(f *File) bool {

@@ -71,7 +71,7 @@ func runBlock(t *testing.T, block string, out *strings.Builder) {
 		case "options":
 			o.TargetFileSize, o.MaxGroupBytes, o.MaxPassBytes = v.bytes("target"), v.bytes("group"), v.bytes("pass")
 			o.MaxInputs, o.MinInputs, o.MaxDeleteFiles = v.int("inputs"), v.int("least"), v.int("deletes")
-			o.MaxMergeMemory = v.bytes("memory")
+			o.MaxMergeMemory, o.MaxSmallFiles = v.bytes("memory"), v.int("small")
 			if s := v["share"]; s != "" {
 				o.DeletedShare, _ = strconv.ParseFloat(s, 64)
 			}
@@ -145,8 +145,11 @@ func simulate(o Options, n int, size int64) string {
 		}
 		most = max(most, len(files))
 	}
-	added, _ := o.Amplification()
-	return fmt.Sprintf("=> %d files at the end, %d at most, %.2f bytes rewritten per byte added, bound %.0f\n", len(files), most, float64(written)/float64(size)/float64(n), added)
+	bound := ""
+	if added, _ := o.Amplification(); o.MaxSmallFiles == 0 {
+		bound = fmt.Sprintf(", bound %.0f", added)
+	}
+	return fmt.Sprintf("=> %d files at the end, %d at most, %.2f bytes rewritten per byte added%s\n", len(files), most, float64(written)/float64(size)/float64(n), bound)
 }
 
 type settings map[string]string

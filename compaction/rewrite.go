@@ -31,8 +31,10 @@ type merger struct {
 
 	in      lake.Partition // of the rows being merged, unless they are divided
 	shares  []int64        // rows of each output to come
+	sized   bool           // they follow from how well the outputs pack, and not the inputs
 	w       *lake.FileWriter
-	room    int64    // rows that the current output still takes
+	taken   int64    // rows that the current output was opened for
+	room    int64    // rows that it still takes
 	divided *divider // rows go to several partitions; nil: they do not
 	ordinal uint32   // of the next row, over all outputs
 	out     *rewritten
@@ -157,7 +159,7 @@ func (m *merger) set(inputs []*lake.FileInfo, d disorder) (err error) {
 			m.heap = append(m.heap, c)
 		}
 	}
-	m.shares = shares(live, bytes, m.target)
+	m.shares, m.sized = shares(live, bytes, m.target), false
 	m.brief = bytes < (&Options{TargetFileSize: m.target}).Brief() && !m.t.Partitioned()
 	if err := m.merge(cursors); err != nil {
 		return err
@@ -312,7 +314,7 @@ func (m *merger) open() error {
 		return err
 	}
 	var err error
-	m.room, m.shares = m.shares[0], m.shares[1:]
+	m.taken, m.room, m.shares = m.shares[0], m.shares[0], m.shares[1:]
 	if m.w, err = m.t.NewMovedWriter(m.ctx, lake.MovedFile{Rows: m.room, Brief: m.brief}, m.memory); err != nil {
 		return err
 	}
@@ -345,7 +347,9 @@ func (m *merger) flush(cursors []*cursor) error {
 	if err != nil {
 		return err
 	}
-	if m.room -= rows; m.room > 0 {
+	m.room -= rows
+	m.resize()
+	if m.room > 0 {
 		return nil
 	}
 	f, err := m.w.Close()
@@ -354,6 +358,26 @@ func (m *merger) flush(cursors []*cursor) error {
 		m.out.add(f)
 	}
 	return err
+}
+
+// resize divides the rows among outputs anew once the first one has a row group: inputs of another codec or encoding say
+// little about how large the outputs become.
+func (m *merger) resize() {
+	packed := m.w.Packed()
+	if m.sized || packed == 0 {
+		return
+	}
+	m.sized = true
+	written, rest := m.taken-m.room, m.room
+	for _, rows := range m.shares {
+		rest += rows
+	}
+	bytes := func(rows int64) int64 { return int64(float64(m.w.Size()) / float64(packed) * float64(rows)) }
+	if next := shares(written+rest, bytes(written+rest), m.target); next[0] > written {
+		m.room, m.shares = next[0]-written, next[1:]
+	} else { // this output has enough
+		m.room, m.shares = 0, shares(rest, bytes(rest), m.target)
+	}
 }
 
 // add notes an output, of the rows that follow those of the outputs before.

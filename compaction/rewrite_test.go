@@ -169,3 +169,38 @@ func (b *bench) readAll(f *lake.FileInfo) arrow.RecordBatch {
 	}
 	return array.NewRecordBatch(schema, columns, rows)
 }
+
+// TestOutputSizes merges files of another codec than the outputs': how many these are follows from how large they become, once a
+// row group says it.
+func TestOutputSizes(t *testing.T) {
+	table := wideTable(t, 3, false, true)
+	infos := table.Inventory()
+	var inputs []*lake.FileInfo
+	in := int64(0)
+	for i := range infos {
+		inputs = append(inputs, &infos[i])
+		in += infos[i].Size
+	}
+	one, err := rewrite(t.Context(), table, [][]*lake.FileInfo{inputs}, 2*in, minHeld)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(one.outputs) != 1 || one.bytes > in*2/3 {
+		t.Fatalf("%d bytes became %d in %d files: expected one, a third smaller", in, one.bytes, len(one.outputs))
+	}
+	for n := int64(2); n <= 3; n++ {
+		target := one.bytes / n
+		out, err := rewrite(t.Context(), table, [][]*lake.FileInfo{inputs}, target, minHeld)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if int64(len(out.outputs)) != n {
+			t.Errorf("%d bytes with a target of %d: %d files", one.bytes, target, len(out.outputs))
+		}
+		for _, f := range out.outputs {
+			if f.Size < target*4/5 || f.Size > target*6/5 {
+				t.Errorf("a file of %d bytes: the target is %d", f.Size, target)
+			}
+		}
+	}
+}

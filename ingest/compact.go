@@ -16,7 +16,7 @@ import (
 // one goroutine with views of the tables of its own (compactor). The short part, publishing, is a job of the flusher
 // between two commits, so the two never race for a table; the index follows by the moves that the rewrite recorded.
 
-// compactEvery is after how many commits of a table a look at its files is worth while.
+// compactEvery is after how many commits of a table a look at its files is worth while, unless readers want few small ones.
 const compactEvery = 4
 
 // upkeepEvery is how often manifests are tidied up and old snapshots expired, in commits of a table.
@@ -188,7 +188,7 @@ func (s *sink) keepUp(ctx context.Context) error {
 	if s.compactor == nil {
 		return nil
 	}
-	if s.commits%compactEvery == 0 {
+	if s.commits%compactEvery == 0 || s.compactor.options.MaxSmallFiles > 0 {
 		s.compactor.look(s.table.ID())
 	}
 	if s.commits%upkeepEvery == 0 {

@@ -11,7 +11,6 @@ import (
 
 	"github.com/tidemark/tidemark/checkpoint"
 	"github.com/tidemark/tidemark/ingest/source"
-	"github.com/tidemark/tidemark/lake"
 )
 
 // A table without a checkpoint is loaded (--start initial): its rows are read by SQL, without locks and without one point in
@@ -183,7 +182,7 @@ func (s *session) judge(ctx context.Context, err error) error {
 // newSession makes a session of tables.
 func (d *loader) newSession(names []string) *session {
 	s := &session{
-		pipeline: &pipeline{Options: d.options, epochs: d.epochs, progress: newProgress(), memory: lake.NewRecycler(int64(d.options.batchBytes()))},
+		pipeline: &pipeline{Options: d.options, epochs: d.epochs, progress: newProgress()},
 		loader:   d, names: names, settled: map[string]bool{},
 	}
 	s.Source.Wanted = func(db, table string) bool { return slices.Contains(names, db+"."+table) }

@@ -290,7 +290,7 @@ func (w *loadWorker) copyFrozen(ctx context.Context, c *chunk) error {
 // copy brings the rows of a range into data files.
 func (w *loadWorker) copy(ctx context.Context, c *chunk) error {
 	t := c.table
-	out := &rangeWriter{table: w.fork, codec: t.codec(), unsorted: &t.unsorted, hold: w.Memory / 16 / int64(w.LoadWorkers), rows: int64(t.rows), brief: w.Brief}
+	out := &rangeWriter{table: w.fork, codec: t.codec(), unsorted: &t.unsorted, hold: w.Memory / 16 / int64(w.LoadWorkers), rows: int64(t.rows), brief: w.BriefLoad}
 	if out.divided = len(w.fork.Partitioning()) > 0; out.divided {
 		out.hold = w.Memory / 5 / int64(w.LoadWorkers) // no file grows meanwhile; the more rows, the larger the files of each partition
 	}

@@ -33,7 +33,6 @@ type pipeline struct {
 	outside    *outside             // an engine that rewrites large tables; nil: none
 	ignored    []string             // foreign keys whose changes are missed, as logged
 	progress   *progress
-	memory     *lake.Recycler // of batches: the next one takes what the last one had
 }
 
 // Run follows the source until ctx ends or Options.Until is reached. When ctx ends it commits the last complete
@@ -54,7 +53,7 @@ func Run(ctx, hard context.Context, o Options) error {
 	o.Source.HeartbeatPeriod = min(time.Second, max(o.CommitInterval, 100*time.Millisecond))
 	o.Source.ReadTimeout = 3 * time.Second
 	p := &pipeline{
-		Options: o, epochs: map[string]int64{}, loadEpochs: map[string]int64{}, progress: newProgress(), memory: lake.NewRecycler(int64(o.batchBytes())), outside: newOutside(o.Outside),
+		Options: o, epochs: map[string]int64{}, loadEpochs: map[string]int64{}, progress: newProgress(), outside: newOutside(o.Outside),
 		giveUpAt: time.Now().Add(o.WaitForServer),
 	}
 	watching, endWatch := context.WithCancel(ctx)

@@ -99,10 +99,10 @@ func (t *table) piece() piece {
 	return piece{t.sink, segment, rows}
 }
 
-// use prepares the table for rows of a plan, in memory of mem.
-func (t *table) use(plan *decode.Plan, codec *merge.KeyCodec, mem memory.Allocator) {
+// use prepares the table for rows of a plan.
+func (t *table) use(plan *decode.Plan, codec *merge.KeyCodec) {
 	t.plan = plan
-	t.decoder = decode.NewDecoder(mem, plan)
+	t.decoder = decode.NewDecoder(memory.DefaultAllocator, plan)
 	t.batch = merge.NewBatch(codec)
 }
 

@@ -84,7 +84,7 @@ func (l *loop) prepare(ctx context.Context, t *table, plan *decode.Plan) error {
 	if err != nil {
 		return err
 	}
-	t.use(plan, codec, l.memory)
+	t.use(plan, codec)
 	return nil
 }
 

@@ -141,6 +141,14 @@ func (w *FileWriter) Write(rec arrow.RecordBatch) error {
 // Size is how many bytes are written: complete row groups.
 func (w *FileWriter) Size() int64 { return w.out.n }
 
+// Packed is how many rows the complete row groups have.
+func (w *FileWriter) Packed() int64 {
+	if w.pages == nil {
+		return 0
+	}
+	return w.rows - int64(w.pages.GroupRows())
+}
+
 // Close publishes the file. Its rows are nobody's until a commit adds it.
 func (w *FileWriter) Close() (*NewFile, error) {
 	spec, known := w.t.specs[w.partition.spec]

@@ -44,7 +44,7 @@ func (a *app) loadCommand() *cobra.Command {
 			o.EnsureDefaults()
 			merged := compaction.Options{}
 			merged.EnsureDefaults()
-			o.Brief = merged.Brief() // the ingest that goes on from here merges the small files
+			o.Brief, o.BriefLoad = merged.Brief(), merged.Full() // the ingest that goes on from here merges the small files
 			if err := o.Validate(); err != nil {
 				return usageError{err}
 			}

@@ -49,7 +49,7 @@ func (b *buffer) resize(mem memory.Allocator, n int) {
 		if b.store == storeBytes {
 			b.bytes = memory.NewResizableBuffer(mem)
 			if b.hint > 0 {
-				b.bytes.Resize(b.hint)
+				b.bytes.Resize(b.hint + b.hint/8) // the next batch tends to have a little more
 				b.data = b.bytes.Bytes()
 			}
 		}

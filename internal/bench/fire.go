@@ -31,19 +31,37 @@ import (
 
 // fireOptions are those of the parts in which updates spread over all keys stream into a large table.
 type fireOptions struct {
-	rows  int
-	rate  int // updates a second
-	churn float64
-	share float64 // of deleted rows from which on a file is rewritten
-	every time.Duration
+	rows   int
+	rate   int // updates a second
+	churn  float64
+	share  float64 // of deleted rows from which on a file is rewritten
+	small  int     // files that may be left unmerged
+	target string  // size of a data file
+	every  time.Duration
 }
 
 const fireLake = "s3://bench/fire"
 
 var fireTable = catalog.Identifier{DB: "bench", Table: "t"}
 
-// fill makes the source's table with the ids 1..n, past the binary log, loads it into the lake, and compacts it.
-func (b *bench) fill(ctx context.Context, box *toolbox.Box, n int) error {
+// fill makes the source's table, loads it into the lake, and compacts it, with more arguments. What was before that is not kept.
+func (b *bench) fill(ctx context.Context, box *toolbox.Box, n int, more ...string) error {
+	if err := b.grow(ctx, box, n); err != nil {
+		return err
+	}
+	for _, args := range [][]string{b.fireArgs("load"), b.fireArgs("compact", append(more, "--expire-after", "1ms", "--keep-snapshots", "1")...)} {
+		out, c, err := b.tidemark(ctx, args...)
+		if err != nil {
+			return err
+		}
+		c.print("tidemark "+args[0], n)
+		fmt.Printf("  peak memory %.0f MiB\n%s", float64(c.peak)/(1<<20), out)
+	}
+	return nil
+}
+
+// grow starts the servers and makes the source's table with the ids 1..n, past the binary log.
+func (b *bench) grow(ctx context.Context, box *toolbox.Box, n int) error {
 	if err := b.start(ctx, box, max(1024, n/4000)); err != nil {
 		return err
 	}
@@ -80,14 +98,6 @@ func (b *bench) fill(ctx context.Context, box *toolbox.Box, n int) error {
 		return err
 	}
 	fmt.Printf("%d rows in the source after %.0f s\n", n, time.Since(began).Seconds())
-	for _, command := range []string{"load", "compact"} {
-		_, c, err := b.tidemark(ctx, b.fireArgs(command)...)
-		if err != nil {
-			return err
-		}
-		c.print("tidemark "+command, n)
-		fmt.Printf("  peak memory %.0f MiB\n", float64(c.peak)/(1<<20))
-	}
 	return nil
 }
 

@@ -45,11 +45,14 @@ func main() {
 	profile := flag.String("profile", "", "write a CPU profile of the catch-up to this file")
 	loadProfile := flag.String("load-profile", "", "write a CPU profile of the initial load to this file")
 	format := flag.Int("format-version", 3, "Iceberg format version")
-	only := flag.String("only", "", "measure a long part instead, alone: readcost (what readers pay while updates stream in), beside (ingest while all is compacted) or engines (who compacts faster, tidemark or Trino)")
+	only := flag.String("only", "", "measure a long part instead, alone: load (the initial load), readcost (what readers pay while updates stream in), beside (ingest while all is compacted) or engines (who compacts faster, tidemark or Trino)")
+	rounds := flag.Int("rounds", 5, "times that the load is measured, with -only load")
 	var f fireOptions
 	flag.IntVar(&f.rows, "rows", 20_000_000, "rows of the table, with -only")
 	flag.IntVar(&f.rate, "rate", 20_000, "updates a second that are sent, with -only readcost")
 	flag.Float64Var(&f.share, "deleted-share", 0.2, "the ingest's --deleted-share, with -only readcost")
+	flag.IntVar(&f.small, "max-small-files", 0, "the ingest's --max-small-files, with -only readcost")
+	flag.StringVar(&f.target, "target-file-size", "64MiB", "the ingest's and the compaction's --target-file-size, with -only readcost")
 	flag.Float64Var(&f.churn, "churn", 0.5, "updates, as a share of the rows, with -only readcost")
 	flag.DurationVar(&f.every, "every", 20*time.Second, "time between looks, with -only readcost")
 	flag.Parse()
@@ -61,12 +64,14 @@ func main() {
 	case "":
 	case "readcost":
 		run = func() error { return b.readCost(ctx, f) }
+	case "load":
+		run = func() error { return b.onlyLoads(ctx, f.rows, *rounds) }
 	case "beside":
 		run = func() error { return b.beside(ctx, f) }
 	case "engines":
 		run = func() error { return b.run(ctx, *inserts, *changes, *commits, f.rows) }
 	default:
-		fmt.Fprintf(os.Stderr, "bench: -only %q: expected readcost, beside or engines\n", *only)
+		fmt.Fprintf(os.Stderr, "bench: -only %q: expected load, readcost, beside or engines\n", *only)
 		os.Exit(2)
 	}
 	if err := run(); err != nil {
@@ -169,7 +174,7 @@ func (b *bench) run(ctx context.Context, inserts, changes, commits, engines int)
 	fmt.Printf("  peak memory %.0f MiB; CPU: %.2f of raw dump + decoding + encoding\n", float64(catchUp.peak)/(1<<20), catchUp.cpu.Seconds()/(decoding.cpu.Seconds()+encoding.cpu.Seconds()))
 	perCPU := float64(total) / catchUp.cpu.Seconds()
 	fmt.Printf("  against the best open peers, per CPU second: %.1f times 34,000, %.1f times 24,000\n\n", perCPU/34_000, perCPU/24_000)
-	if err := b.loads(ctx); err != nil {
+	if err := b.loads(ctx, loadRounds); err != nil {
 		return err
 	}
 	rows, verifying, err := b.verify(ctx)

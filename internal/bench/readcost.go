@@ -41,7 +41,8 @@ func (b *bench) readCost(ctx context.Context, o fireOptions) (err error) {
 		return err
 	}
 	defer b.stop()
-	if err := b.fill(ctx, box, o.rows); err != nil {
+	target := []string{"--target-file-size", o.target} // by default small enough that the table has files that are full
+	if err := b.fill(ctx, box, o.rows, target...); err != nil {
 		return err
 	}
 	readers, closeReaders, err := b.readers(ctx, box)
@@ -70,7 +71,7 @@ func (b *bench) readCost(ctx context.Context, o fireOptions) (err error) {
 	}
 	fmt.Println("|\n|---|---|---|---|---|---|---|---|")
 
-	f, err := b.follow(ctx, "--commit-interval", "5s", "--expire-after", "30s", "--keep-snapshots", "5", "--deleted-share", fmt.Sprint(o.share))
+	f, err := b.follow(ctx, append(target, "--commit-interval", "5s", "--expire-after", "30s", "--keep-snapshots", "5", "--deleted-share", fmt.Sprint(o.share), "--max-small-files", fmt.Sprint(o.small))...)
 	if err != nil {
 		return err
 	}

@@ -109,3 +109,21 @@ func TestCompactInsideIngest(t *testing.T) {
 		})
 	}
 }
+
+// TestFewSmallFiles streams changes with --max-small-files 1: soon after the last commit every table is one file.
+func TestFewSmallFiles(t *testing.T) {
+	s := testenv.MySQL(t)
+	s.Exec(t, schema)
+	lake := localLake(t)
+	stop := background(t, newWorkload(13), s)
+	p := startIngest(t, lake, testenv.URL(s), "--commit-interval", "50ms", "--max-small-files", "1")
+	until(t, "tables were compacted", func() (bool, string) {
+		text := p.text()
+		return strings.Count(text, `why="small files"`) >= 12, text
+	})
+	stop()
+	until(t, "every table is one file", func() (bool, string) { n := lake.dataFiles(t); return n <= len(tables), fmt.Sprint(n, " files") })
+	p.stop()
+	catchUp(t, lake, testenv.URL(s), "--strict")
+	equal(t, s, lake.byDuckDB(t))
+}

@@ -65,6 +65,9 @@ func StartMinIO(ctx context.Context, program string, opts MinIOOptions) (_ *MinI
 	return m, m.proc.ready(ctx, time.Minute, func(ctx context.Context) error { return httpOK(ctx, m.Endpoint+"/minio/health/ready") })
 }
 
+// Pid is the process id of the server.
+func (m *MinIO) Pid() int { return m.proc.cmd.Process.Pid }
+
 // MakeBucket makes an empty bucket: to MinIO, a folder in its data folder.
 func (m *MinIO) MakeBucket(name string) error {
 	if err := os.MkdirAll(filepath.Join(m.dir, "data", name), 0o755); err != nil {
