@@ -159,8 +159,8 @@ func readMemory(bytes int64) int64 { return min(32<<20, 10*bytes+256<<10) }
 //  1. A file of which more than DeletedShare of the rows is deleted, or to which more than MaxDeleteFiles apply, is worn:
 //     it is rewritten.
 //  2. Other files that are not full are put into size tiers. A tier with at least MinInputs files is merged. With MaxSmallFiles
-//     there are no tiers: where files are worn, the small ones are rewritten with them, and else the smallest are merged until
-//     no more than MaxSmallFiles are left. The next larger one goes with them when they come near its size.
+//     there are no tiers: the smallest are merged until no more than MaxSmallFiles are left, and the next larger one goes with
+//     them when they come near its size.
 //  3. Worn files are merged with each other, and small files of one tier with each other, in the order of their lowest
 //     keys, so that neighbours come together and outputs overlap little. A merge is closed when another file would take
 //     it past MaxInputs, MaxGroupBytes or MaxMergeMemory; what is left of a tier waits if it is fewer than MinInputs.
@@ -172,7 +172,7 @@ func Make(files []File, o Options) Plan {
 	type home struct {
 		worn  []File
 		tiers [][]File
-		few   []File // to be merged because of MaxSmallFiles
+		small []File // instead of tiers, with MaxSmallFiles
 	}
 	homes := map[string]*home{}
 	for _, f := range files {
@@ -185,13 +185,13 @@ func Make(files []File, o Options) Plan {
 		case o.worn(&f):
 			h.worn = append(h.worn, f)
 		case tier >= 0 && o.MaxSmallFiles > 0:
-			h.few = append(h.few, f)
+			h.small = append(h.small, f)
 		case tier >= 0:
 			h.tiers[tier] = append(h.tiers[tier], f)
 		}
 	}
 	for _, h := range homes {
-		h.worn, h.few = o.keepFew(h.worn, h.few)
+		h.small = o.tooMany(h.small)
 	}
 	var groups []Group
 	collect := func(why string, least int, of func(*home) []File) {
@@ -205,7 +205,7 @@ func Make(files []File, o Options) Plan {
 	for tier := o.Tiers() - 1; tier >= 0; tier-- {
 		collect(fmt.Sprintf("small files, tier %d", tier), o.MinInputs, func(h *home) []File { return h.tiers[tier] })
 	}
-	collect("small files", 2, func(h *home) []File { return h.few })
+	collect("small files", 2, func(h *home) []File { return h.small })
 	var p Plan
 	for _, g := range groups {
 		if len(p.Groups) > 0 && p.Bytes+g.Bytes > o.MaxPassBytes {
@@ -219,14 +219,10 @@ func Make(files []File, o Options) Plan {
 	return p
 }
 
-// keepFew divides a partition's worn and small files into those that are rewritten as worn, and those that are merged for there
-// being more than MaxSmallFiles.
-func (o *Options) keepFew(worn, small []File) (rewritten, merged []File) {
-	switch {
-	case len(worn) > 0:
-		return append(worn, small...), nil
-	case len(small) <= o.MaxSmallFiles:
-		return nil, nil
+// tooMany returns the small files of a partition that are to be merged, so that no more than MaxSmallFiles are left.
+func (o *Options) tooMany(small []File) []File {
+	if len(small) <= o.MaxSmallFiles {
+		return nil
 	}
 	slices.SortFunc(small, func(a, b File) int { return cmp.Or(cmp.Compare(a.live(), b.live()), cmp.Compare(a.Path, b.Path)) })
 	bytes, n := int64(0), 0
@@ -234,7 +230,7 @@ func (o *Options) keepFew(worn, small []File) (rewritten, merged []File) {
 		bytes += small[n].live()
 		n++
 	}
-	return nil, small[:n]
+	return small[:n]
 }
 
 func (o *Options) worn(f *File) bool {

@@ -19,8 +19,14 @@ import (
 // compactEvery is after how many commits of a table a look at its files is worth while, unless readers want few small ones.
 const compactEvery = 4
 
-// upkeepEvery is how often manifests are tidied up and old snapshots expired, in commits of a table.
-const upkeepEvery = 25
+// Manifests are tidied up and old snapshots expired after so many commits of a table, or after fewer where snapshots are kept for
+// less time than these take: what a rewrite replaced is as large as the table.
+const upkeepEvery, upkeepLeast = 25, 5
+
+// upkeepDue says so, of commits and of time since the last upkeep; snapshots are kept for age, 0 for the default, which is long.
+func upkeepDue(commits int, passed, age time.Duration) bool {
+	return commits >= upkeepEvery || commits >= upkeepLeast && age > 0 && passed >= age
+}
 
 // rewritten is a finished rewrite of a table that waits to be published.
 type rewritten struct {
@@ -191,7 +197,8 @@ func (s *sink) keepUp(ctx context.Context) error {
 	if s.commits%compactEvery == 0 || s.compactor.options.MaxSmallFiles > 0 {
 		s.compactor.look(s.table.ID())
 	}
-	if s.commits%upkeepEvery == 0 {
+	if upkeepDue(s.commits-s.kept, time.Since(s.keptAt), s.compactor.Expire.Age) {
+		s.kept, s.keptAt = s.commits, time.Now()
 		return s.upkeep(ctx)
 	}
 	return nil

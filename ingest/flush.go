@@ -37,6 +37,8 @@ type sink struct {
 
 	committed time.Time // of the last commit, on our clock
 	commits   int       // with changes, since the table was opened
+	kept      int       // commits at the last upkeep,
+	keptAt    time.Time // and when that was
 	compactor *compactor
 }
 

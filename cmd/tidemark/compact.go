@@ -56,16 +56,28 @@ type rewriteSettings struct {
 	small  int
 }
 
-func (r *rewriteSettings) flags(f *pflag.FlagSet) {
+func (r *rewriteSettings) targetFlag(f *pflag.FlagSet) {
 	f.StringVar(&r.target, "target-file-size", "256MiB", "`bytes` of a data file after compaction")
+}
+
+func (r *rewriteSettings) flags(f *pflag.FlagSet) {
+	r.targetFlag(f)
 	f.Float64Var(&r.share, "deleted-share", 0.2, "a data file is rewritten when more than this `share` of its rows is deleted")
 	f.IntVar(&r.small, "max-small-files", 0, "merge small data files of a partition when there are more than so `many`, whatever it costs (default 0: four of about a size)")
 }
 
-func (r *rewriteSettings) options() (o compaction.Options, err error) {
+func (r *rewriteSettings) targetSize() (int64, error) {
 	bytes, err := humanize.ParseBytes(r.target)
 	if err != nil || bytes == 0 {
-		return o, usageError{fmt.Errorf("--target-file-size %q: expected a size like 256MiB", r.target)}
+		return 0, usageError{fmt.Errorf("--target-file-size %q: expected a size like 256MiB", r.target)}
+	}
+	return int64(bytes), nil
+}
+
+func (r *rewriteSettings) options() (o compaction.Options, err error) {
+	target, err := r.targetSize()
+	if err != nil {
+		return o, err
 	}
 	if !(r.share > 0 && r.share < 1) {
 		return o, usageError{fmt.Errorf("--deleted-share %g: expected more than 0 and less than 1", r.share)}
@@ -73,7 +85,7 @@ func (r *rewriteSettings) options() (o compaction.Options, err error) {
 	if r.small < 0 {
 		return o, usageError{fmt.Errorf("--max-small-files %d: expected 0 or more", r.small)}
 	}
-	return compaction.Options{TargetFileSize: int64(bytes), DeletedShare: r.share, MaxSmallFiles: r.small}, nil
+	return compaction.Options{TargetFileSize: target, DeletedShare: r.share, MaxSmallFiles: r.small}, nil
 }
 
 // compact makes a pass over each table. A table that fails does not hold up the others.

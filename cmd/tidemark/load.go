@@ -18,6 +18,7 @@ func (a *app) loadCommand() *cobra.Command {
 	var (
 		o      ingest.Options
 		memory string
+		merge  rewriteSettings
 		wait   time.Duration
 
 		profile string
@@ -42,9 +43,12 @@ func (a *app) loadCommand() *cobra.Command {
 			}
 			o.Memory, o.Pipeline, o.Logger = int64(bytes), a.pipeline, a.log
 			o.EnsureDefaults()
-			merged := compaction.Options{}
-			merged.EnsureDefaults()
-			o.Brief, o.BriefLoad = merged.Brief(), merged.Full() // the ingest that goes on from here merges the small files
+			target, err := merge.targetSize()
+			if err != nil {
+				return err
+			}
+			merged := compaction.Options{TargetFileSize: target} // by the ingest that goes on from here
+			o.Brief, o.BriefLoad = merged.Brief(), merged.Full()
 			if err := o.Validate(); err != nil {
 				return usageError{err}
 			}
@@ -65,6 +69,7 @@ func (a *app) loadCommand() *cobra.Command {
 	a.sourceFlags(f)
 	a.lakeFlags(f)
 	loadFlags(f, &o)
+	merge.targetFlag(f)
 	f.DurationVar(&wait, "wait-for-ingest", 30*time.Second, "how long a running ingest may take to begin, before the tables are taken over from it")
 	f.DurationVar(&o.CommitInterval, "commit-interval", 10*time.Second, "time between commits")
 	f.StringVar(&memory, "memory", "1GiB", "`bytes` that batches and files being written may take")

@@ -37,6 +37,7 @@ type fireOptions struct {
 	share  float64 // of deleted rows from which on a file is rewritten
 	small  int     // files that may be left unmerged
 	target string  // size of a data file
+	alone  bool    // DuckDB without Trino
 	every  time.Duration
 }
 
@@ -49,7 +50,7 @@ func (b *bench) fill(ctx context.Context, box *toolbox.Box, n int, more ...strin
 	if err := b.grow(ctx, box, n); err != nil {
 		return err
 	}
-	for _, args := range [][]string{b.fireArgs("load"), b.fireArgs("compact", append(more, "--expire-after", "1ms", "--keep-snapshots", "1")...)} {
+	for _, args := range [][]string{b.fireArgs("load", more...), b.fireArgs("compact", append(more, "--expire-after", "1ms", "--keep-snapshots", "1")...)} {
 		out, c, err := b.tidemark(ctx, args...)
 		if err != nil {
 			return err

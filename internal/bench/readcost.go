@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"strings"
 	"syscall"
 	"time"
 
@@ -20,7 +21,7 @@ const (
 	lookupQuery = "SELECT a, amount, name FROM %s WHERE id = %d"
 )
 
-const scans, lookups = 3, 5
+const scans, lookups = 5, 7
 
 // reader is an engine that the tables are read with.
 type reader struct {
@@ -45,7 +46,7 @@ func (b *bench) readCost(ctx context.Context, o fireOptions) (err error) {
 	if err := b.fill(ctx, box, o.rows, target...); err != nil {
 		return err
 	}
-	readers, closeReaders, err := b.readers(ctx, box)
+	readers, closeReaders, err := b.readers(ctx, box, o.alone)
 	if err != nil {
 		return err
 	}
@@ -69,7 +70,7 @@ func (b *bench) readCost(ctx context.Context, o fireOptions) (err error) {
 	for _, r := range readers {
 		fmt.Printf("| %s scan | %s lookup ", r.name, r.name)
 	}
-	fmt.Println("|\n|---|---|---|---|---|---|---|---|")
+	fmt.Println("|\n|---|---|---|---" + strings.Repeat("|---|---", len(readers)) + "|")
 
 	f, err := b.follow(ctx, append(target, "--commit-interval", "5s", "--expire-after", "30s", "--keep-snapshots", "5", "--deleted-share", fmt.Sprint(o.share), "--max-small-files", fmt.Sprint(o.small))...)
 	if err != nil {
@@ -215,8 +216,8 @@ func (b *bench) look(ctx context.Context, readers []*reader, rows int, found fun
 	return nil
 }
 
-// readers starts DuckDB, which reads the bucket, and Trino, which reads through tidemark serve.
-func (b *bench) readers(ctx context.Context, box *toolbox.Box) (_ []*reader, closeAll func() error, err error) {
+// readers starts DuckDB, which reads the bucket, and unless that is to be alone Trino, which reads through tidemark serve.
+func (b *bench) readers(ctx context.Context, box *toolbox.Box, alone bool) (_ []*reader, closeAll func() error, err error) {
 	var closers []func() error
 	closeAll = func() (err error) {
 		for i := len(closers) - 1; i >= 0; i-- {
@@ -244,6 +245,10 @@ func (b *bench) readers(ctx context.Context, box *toolbox.Box) (_ []*reader, clo
 	}
 	if err := duck.UseS3(ctx, b.minio.Endpoint[len("http://"):], b.minio.AccessKey, b.minio.SecretKey, b.minio.Region); err != nil {
 		return nil, closeAll, err
+	}
+	readers := []*reader{{name: "DuckDB", table: "iceberg_scan('" + fireLake + "/" + fireTable.Path() + "')", query: duck.Query}}
+	if alone {
+		return readers, closeAll, nil
 	}
 	trino, err := testenv.ShareTrino(ctx, box)
 	if err != nil {
@@ -273,8 +278,5 @@ func (b *bench) readers(ctx context.Context, box *toolbox.Box) (_ []*reader, clo
 		return nil, closeAll, serve.failed(errors.Join(err, errors.New("serve ended")))
 	}
 	closers = append(closers, func() error { return trino.DropCatalog(context.WithoutCancel(ctx), name) })
-	return []*reader{
-		{name: "DuckDB", table: "iceberg_scan('" + fireLake + "/" + fireTable.Path() + "')", query: duck.Query},
-		{name: "Trino", table: name + ".bench.t", query: trino.Query},
-	}, closeAll, nil
+	return append(readers, &reader{name: "Trino", table: name + ".bench.t", query: trino.Query}), closeAll, nil
 }

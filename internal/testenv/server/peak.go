@@ -20,11 +20,11 @@ func CPU(pid int) time.Duration {
 	if len(fields) < before+2 {
 		return 0
 	}
-	var user, system time.Duration
+	var user, system int64
 	if _, err := fmt.Sscan(string(fields[before])+" "+string(fields[before+1]), &user, &system); err != nil {
 		return 0
 	}
-	return (user + system) * (time.Second / 100)
+	return time.Duration(user+system) * (time.Second / 100)
 }
 
 // WatchPeak follows the resident memory of a process until it ends. The function it returns waits for that and gives the largest, in
