@@ -29,6 +29,10 @@ type Options struct {
 // partitioned table a small file may be all that its partition will ever have.
 func (o *Options) Brief() int64 { return o.TargetFileSize / 8 }
 
+// BriefLoad is the same for the files of a load: there are many of them, and all that are not full will be merged. A size is estimated
+// before there is a file, so it is half of that.
+func (o *Options) BriefLoad() int64 { return o.full() / 2 }
+
 // EnsureDefaults fills in what is not set.
 func (o *Options) EnsureDefaults() {
 	o.TargetFileSize = cmp.Or(o.TargetFileSize, 256<<20)
@@ -120,13 +124,13 @@ const near = 4
 // next to nothing.
 const smallestTier = 64 << 10
 
-// Full is the size in bytes from which a file is not merged with others on account of its size.
-func (o *Options) Full() int64 { return o.TargetFileSize / 4 * 3 }
+// full is the size in bytes from which a file is not merged with others on account of its size.
+func (o *Options) full() int64 { return o.TargetFileSize / 4 * 3 }
 
 // tier is the size tier of a file with so many live bytes: 0 for those below an MinInputs-th of the target, 1 for those
 // below a MinInputs-th of that, and so on. full files have none, -1.
 func (o *Options) tier(live int64) int {
-	if live >= o.Full() {
+	if live >= o.full() {
 		return -1
 	}
 	tier, least := 0, o.TargetFileSize/int64(o.MinInputs)

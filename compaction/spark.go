@@ -52,7 +52,7 @@ func (s *Spark) Statements(w Work) []string {
 	}
 	options := [][2]string{
 		{"target-file-size-bytes", fmt.Sprint(o.TargetFileSize)},
-		{"min-file-size-bytes", fmt.Sprint(o.Full())},
+		{"min-file-size-bytes", fmt.Sprint(o.full())},
 		{"max-file-size-bytes", fmt.Sprint(2 * o.TargetFileSize)},
 		{"min-input-files", fmt.Sprint(o.MinInputs)},
 		{"max-file-group-size-bytes", fmt.Sprint(o.MaxGroupBytes)},

@@ -68,7 +68,7 @@ type Options struct {
 	// Brief is in bytes: a data file of about less is compressed for speed instead of size, for it will be rewritten before long.
 	// Default: as rewrites do it where Compact is set, else 0.
 	Brief int64
-	// BriefLoad is Brief for the files of a load: there are many of them, all of which are rewritten unless they are full.
+	// BriefLoad is Brief for the files of a load.
 	BriefLoad int64
 	// Outside says which of these rewrites are an engine's; the zero value: none.
 	Outside compaction.Outside
@@ -145,7 +145,7 @@ func (o *Options) EnsureDefaults() {
 	if o.Compact != nil {
 		o.Compact.MaxMergeMemory = cmp.Or(o.Compact.MaxMergeMemory, max(o.Memory/4, compactMemory))
 		o.Compact.EnsureDefaults()
-		o.Brief, o.BriefLoad = cmp.Or(o.Brief, o.Compact.Brief()), cmp.Or(o.BriefLoad, o.Compact.Full())
+		o.Brief, o.BriefLoad = cmp.Or(o.Brief, o.Compact.Brief()), cmp.Or(o.BriefLoad, o.Compact.BriefLoad())
 	}
 	o.Outside.EnsureDefaults()
 }

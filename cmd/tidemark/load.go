@@ -48,7 +48,7 @@ func (a *app) loadCommand() *cobra.Command {
 				return err
 			}
 			merged := compaction.Options{TargetFileSize: target} // by the ingest that goes on from here
-			o.Brief, o.BriefLoad = merged.Brief(), merged.Full()
+			o.Brief, o.BriefLoad = merged.Brief(), merged.BriefLoad()
 			if err := o.Validate(); err != nil {
 				return usageError{err}
 			}
