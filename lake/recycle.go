@@ -8,8 +8,8 @@ import (
 )
 
 // Recycler is an Arrow allocator that keeps what is freed for the next to need as much. Streaming through Parquet files
-// asks for the same few sizes all the time, as do the batches of a stream, and fresh memory for them was a tenth of a rewrite's time. It is
-// safe for concurrent use; what it holds is freed with it.
+// asks for the same few sizes all the time, and fresh memory for them was a tenth of a rewrite's time. It is safe for concurrent
+// use; what it holds is freed with it.
 type Recycler struct {
 	mu   sync.Mutex
 	free [160][][]byte // by class

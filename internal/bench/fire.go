@@ -41,16 +41,22 @@ type fireOptions struct {
 	every  time.Duration
 }
 
-const fireLake = "s3://bench/fire"
+// The lake that changes come to, and one with the same table that is loaded, compacted, and left alone.
+const fireLake, freshLake = "s3://bench/fire", "s3://bench/fresh"
 
 var fireTable = catalog.Identifier{DB: "bench", Table: "t"}
 
-// fill makes the source's table, loads it into the lake, and compacts it, with more arguments. What was before that is not kept.
-func (b *bench) fill(ctx context.Context, box *toolbox.Box, n int, more ...string) error {
+// fill makes the source's table, loads it into the lake, and compacts it.
+func (b *bench) fill(ctx context.Context, box *toolbox.Box, n int) error {
 	if err := b.grow(ctx, box, n); err != nil {
 		return err
 	}
-	for _, args := range [][]string{b.fireArgs("load", more...), b.fireArgs("compact", append(more, "--expire-after", "1ms", "--keep-snapshots", "1")...)} {
+	return b.bring(ctx, fireLake, n)
+}
+
+// bring loads the table of n rows into a lake and compacts it there, with more arguments. What was before that is not kept.
+func (b *bench) bring(ctx context.Context, lake string, n int, more ...string) error {
+	for _, args := range [][]string{b.lakeArgs(lake, "load", more...), b.lakeArgs(lake, "compact", append(more, "--expire-after", "1ms", "--keep-snapshots", "1")...)} {
 		out, c, err := b.tidemark(ctx, args...)
 		if err != nil {
 			return err
@@ -104,7 +110,11 @@ func (b *bench) grow(ctx context.Context, box *toolbox.Box, n int) error {
 
 // fireArgs are the arguments of a command on the table of these parts.
 func (b *bench) fireArgs(command string, more ...string) []string {
-	args := []string{command, "--lake", fireLake, "--s3-endpoint", b.minio.Endpoint, "--log-format", "json"}
+	return b.lakeArgs(fireLake, command, more...)
+}
+
+func (b *bench) lakeArgs(lake, command string, more ...string) []string {
+	args := []string{command, "--lake", lake, "--s3-endpoint", b.minio.Endpoint, "--log-format", "json"}
 	if command != "serve" {
 		args = append(args, "--tables", "bench.t")
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"os"
 	"strings"
@@ -21,18 +22,25 @@ const (
 	lookupQuery = "SELECT a, amount, name FROM %s WHERE id = %d"
 )
 
-const scans, lookups = 5, 7
+// How often they are timed: the least times, for so long; and with so many keys.
+const (
+	rounds   = 3
+	roundsIn = 4 * time.Second
+	lookups  = 7
+)
 
 // reader is an engine that the tables are read with.
 type reader struct {
-	name  string
-	table string
-	query func(ctx context.Context, sql string) ([][]string, error)
-
-	base, worst [2]float64 // seconds of the two queries; times
+	name      string
+	table     string // that updates stream into
+	compacted string // the same, left alone since it was compacted
+	query     func(ctx context.Context, sql string) ([][]string, error)
+	scan, key float64 // seconds, of the compacted table
+	worst     [2]float64
 }
 
-// readCost measures what readers pay for a table that updates stream into, next to what they pay for it freshly compacted.
+// readCost measures what readers pay for a table that updates stream into, next to what they pay for it freshly compacted: for a
+// table of its own, by turns with the other, so that what else the machine does meets both alike.
 //
 // The ingest and the source are halted by a signal while the readers are timed: what is measured is the
 // state of the table at that moment, not the share of the processor that other programs leave.
@@ -42,9 +50,14 @@ func (b *bench) readCost(ctx context.Context, o fireOptions) (err error) {
 		return err
 	}
 	defer b.stop()
-	target := []string{"--target-file-size", o.target} // by default small enough that the table has files that are full
-	if err := b.fill(ctx, box, o.rows, target...); err != nil {
+	if err := b.grow(ctx, box, o.rows); err != nil {
 		return err
+	}
+	target := []string{"--target-file-size", o.target} // by default small enough that the table has files that are full
+	for _, lake := range []string{fireLake, freshLake} {
+		if err := b.bring(ctx, lake, o.rows, target...); err != nil {
+			return err
+		}
 	}
 	readers, closeReaders, err := b.readers(ctx, box, o.alone)
 	if err != nil {
@@ -55,17 +68,14 @@ func (b *bench) readCost(ctx context.Context, o fireOptions) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := b.look(ctx, readers, o.rows, func(r *reader, seconds [2]float64) { r.base = seconds }); err != nil {
-		return err
-	}
-	fmt.Printf("\nfreshly compacted: %.0f MiB", float64(fresh)/(1<<20))
-	for _, r := range readers {
-		fmt.Printf("; %s: scan %.2f s, lookup %.3f s", r.name, r.base[0], r.base[1])
-	}
-	fmt.Print("\n")
 	if err := b.leastCost(ctx, readers, o.rows); err != nil {
 		return err
 	}
+	fmt.Printf("freshly compacted: %.0f MiB", float64(fresh)/(1<<20))
+	for _, r := range readers {
+		fmt.Printf("; %s: scan %.2f s, lookup %.3f s", r.name, r.scan, r.key)
+	}
+	fmt.Print("\n")
 	fmt.Printf("\nformat %d, %d rows; times next to the freshly compacted table:\n\n| updated | data files | rows masked | bytes in the bucket ", b.format, o.rows)
 	for _, r := range readers {
 		fmt.Printf("| %s scan | %s lookup ", r.name, r.name)
@@ -126,9 +136,9 @@ func (b *bench) leastCost(ctx context.Context, readers []*reader, rows int) erro
 	if _, _, err := b.tidemark(ctx, b.fireArgs("ingest", "--until", "caught-up", "--compact", "off", "--strict")...); err != nil {
 		return err
 	}
-	fmt.Printf("after one commit of %d updates, times that:", updates)
-	err := b.look(ctx, readers, rows, func(r *reader, seconds [2]float64) {
-		fmt.Printf(" %s: scan %.2f, lookup %.2f;", r.name, seconds[0]/r.base[0], seconds[1]/r.base[1])
+	fmt.Printf("\nafter one commit of %d updates, times the compacted table:", updates)
+	err := b.look(ctx, readers, rows, func(r *reader, times [2]float64) {
+		fmt.Printf(" %s: scan %.2f, lookup %.2f;", r.name, times[0], times[1])
 	})
 	fmt.Println()
 	return err
@@ -151,11 +161,10 @@ func (b *bench) lookUnderFire(ctx context.Context, f *follower, readers []*reade
 	changes := f.done()
 	share, size := float64(bytes)/float64(fresh), t.Size()
 	fmt.Printf("| %.0f %% | %d | %.0f %% | %.2f ", 100*float64(changes)/float64(rows), size.DataFiles, 100*float64(size.DeletedRows)/float64(size.Rows+size.DeletedRows), share)
-	err = b.look(ctx, readers, rows, func(r *reader, seconds [2]float64) {
-		for i := range seconds {
-			times := seconds[i] / r.base[i]
-			r.worst[i] = max(r.worst[i], times)
-			fmt.Printf("| %.2f ", times)
+	err = b.look(ctx, readers, rows, func(r *reader, times [2]float64) {
+		for i, t := range times {
+			r.worst[i] = max(r.worst[i], t)
+			fmt.Printf("| %.2f ", t)
 		}
 	})
 	fmt.Println("|")
@@ -178,42 +187,45 @@ func (b *bench) bytes(ctx context.Context) (bytes int64, objects int, err error)
 	return bytes, objects, nil
 }
 
-// look times both queries with each reader: the best of a few runs of the scan, and the mean over keys of the best lookup.
+// look times both queries with each reader and tells how many times as long they take as with the compacted table.
 // The source, which goes on writing its dirty pages for long, is halted meanwhile.
-func (b *bench) look(ctx context.Context, readers []*reader, rows int, found func(*reader, [2]float64)) (err error) {
+func (b *bench) look(ctx context.Context, readers []*reader, rows int, found func(_ *reader, times [2]float64)) (err error) {
 	if err := b.mysql.Pause(); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, b.mysql.Resume()) }()
-	best := func(r *reader, sql string, runs int) (float64, error) {
-		least := 0.0
-		for i := range runs {
-			began := time.Now()
-			if _, err := r.query(ctx, sql); err != nil {
-				return 0, fmt.Errorf("%s: %s: %w", r.name, sql, err)
-			}
-			if took := time.Since(began).Seconds(); i == 0 || took < least {
-				least = took
-			}
-		}
-		return least, nil
-	}
 	for _, r := range readers {
-		var seconds [2]float64
-		var err error
-		if seconds[0], err = best(r, fmt.Sprintf(scanQuery, r.table), scans); err != nil {
+		var scan, lookup, key, now float64
+		if r.scan, scan, err = r.compare(ctx, roundsIn, func(table string) string { return fmt.Sprintf(scanQuery, table) }); err != nil {
 			return err
 		}
+		r.key = 0
 		for range lookups {
-			one, err := best(r, fmt.Sprintf(lookupQuery, r.table, 1+rand.IntN(rows)), scans)
-			if err != nil {
+			id := 1 + rand.IntN(rows)
+			if key, now, err = r.compare(ctx, roundsIn/lookups, func(table string) string { return fmt.Sprintf(lookupQuery, table, id) }); err != nil {
 				return err
 			}
-			seconds[1] += one / lookups
+			r.key, lookup = r.key+key/lookups, lookup+now/lookups
 		}
-		found(r, seconds)
+		found(r, [2]float64{scan / r.scan, lookup / r.key})
 	}
 	return nil
+}
+
+// compare times a query on the compacted table and the other by turns and returns the least seconds of each.
+func (r *reader) compare(ctx context.Context, atLeast time.Duration, sql func(table string) string) (compacted, now float64, err error) {
+	compacted, now = math.Inf(1), math.Inf(1)
+	began := time.Now()
+	for i := 0; i < rounds || time.Since(began) < atLeast; i++ {
+		for table, least := range map[string]*float64{r.compacted: &compacted, r.table: &now} { // in any order
+			start := time.Now()
+			if _, err := r.query(ctx, sql(table)); err != nil {
+				return 0, 0, fmt.Errorf("%s: %s: %w", r.name, sql(table), err)
+			}
+			*least = min(*least, time.Since(start).Seconds())
+		}
+	}
+	return compacted, now, nil
 }
 
 // readers starts DuckDB, which reads the bucket, and unless that is to be alone Trino, which reads through tidemark serve.
@@ -246,7 +258,8 @@ func (b *bench) readers(ctx context.Context, box *toolbox.Box, alone bool) (_ []
 	if err := duck.UseS3(ctx, b.minio.Endpoint[len("http://"):], b.minio.AccessKey, b.minio.SecretKey, b.minio.Region); err != nil {
 		return nil, closeAll, err
 	}
-	readers := []*reader{{name: "DuckDB", table: "iceberg_scan('" + fireLake + "/" + fireTable.Path() + "')", query: duck.Query}}
+	scanOf := func(lake string) string { return "iceberg_scan('" + lake + "/" + fireTable.Path() + "')" }
+	readers := []*reader{{name: "DuckDB", table: scanOf(fireLake), compacted: scanOf(freshLake), query: duck.Query}}
 	if alone {
 		return readers, closeAll, nil
 	}
@@ -255,6 +268,21 @@ func (b *bench) readers(ctx context.Context, box *toolbox.Box, alone bool) (_ []
 		return nil, closeAll, err
 	}
 	closers = append(closers, trino.Close)
+	catalogs := map[string]string{}
+	for i, lake := range []string{fireLake, freshLake} {
+		name := fmt.Sprintf("bench_%d_%d", os.Getpid(), i)
+		closeCatalog, err := b.serve(ctx, trino, name, lake)
+		if err != nil {
+			return nil, closeAll, err
+		}
+		closers = append(closers, closeCatalog)
+		catalogs[lake] = name + ".bench.t"
+	}
+	return append(readers, &reader{name: "Trino", table: catalogs[fireLake], compacted: catalogs[freshLake], query: trino.Query}), closeAll, nil
+}
+
+// serve runs tidemark serve over a lake and makes it a catalog of Trino.
+func (b *bench) serve(ctx context.Context, trino *server.Trino, name, lake string) (closeBoth func() error, err error) {
 	address := make(chan string, 1)
 	serve, err := b.startProcess(ctx, func(line map[string]any) {
 		if a, ok := line["address"].(string); ok {
@@ -263,20 +291,17 @@ func (b *bench) readers(ctx context.Context, box *toolbox.Box, alone bool) (_ []
 			default:
 			}
 		}
-	}, b.fireArgs("serve", "--listen", "127.0.0.1:0")...)
+	}, b.lakeArgs(lake, "serve", "--listen", "127.0.0.1:0")...)
 	if err != nil {
-		return nil, closeAll, err
+		return nil, err
 	}
-	closers = append(closers, serve.stop)
-	name := fmt.Sprintf("bench_%d", os.Getpid())
 	select {
 	case a := <-address:
 		if err := trino.CreateCatalog(ctx, name, a, b.minio); err != nil {
-			return nil, closeAll, err
+			return nil, errors.Join(err, serve.stop())
 		}
 	case err := <-serve.ended:
-		return nil, closeAll, serve.failed(errors.Join(err, errors.New("serve ended")))
+		return nil, serve.failed(errors.Join(err, errors.New("serve ended")))
 	}
-	closers = append(closers, func() error { return trino.DropCatalog(context.WithoutCancel(ctx), name) })
-	return append(readers, &reader{name: "Trino", table: name + ".bench.t", query: trino.Query}), closeAll, nil
+	return func() error { return errors.Join(trino.DropCatalog(context.WithoutCancel(ctx), name), serve.stop()) }, nil
 }
