@@ -84,12 +84,10 @@ func BenchmarkRewrite(b *testing.B) {
 }
 
 func benchmarkRewrite(b *testing.B, t *lake.Table, target int64) {
-	infos := t.Inventory()
-	var inputs []*lake.FileInfo
+	inputs := dataFiles(t)
 	rows := int64(0)
-	for i := range infos {
-		inputs = append(inputs, &infos[i])
-		rows += infos[i].Rows
+	for _, f := range inputs {
+		rows += f.Rows
 	}
 	size := int64(0)
 	before := processor()

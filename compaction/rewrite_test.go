@@ -25,11 +25,7 @@ func TestRewriteAgainstInputs(t *testing.T) {
 					for range load.commits {
 						b.random(load.keys, load.size, 0.1)
 					}
-					infos := b.table.Inventory()
-					var inputs []*lake.FileInfo
-					for i := range infos {
-						inputs = append(inputs, &infos[i])
-					}
+					inputs := dataFiles(b.table)
 					got, err := rewrite(t.Context(), b.table, [][]*lake.FileInfo{inputs}, 40<<10, minHeld)
 					if err != nil {
 						t.Fatal(err)
@@ -174,12 +170,10 @@ func (b *bench) readAll(f *lake.FileInfo) arrow.RecordBatch {
 // row group says it.
 func TestOutputSizes(t *testing.T) {
 	table := wideTable(t, 3, false, true)
-	infos := table.Inventory()
-	var inputs []*lake.FileInfo
+	inputs := dataFiles(table)
 	in := int64(0)
-	for i := range infos {
-		inputs = append(inputs, &infos[i])
-		in += infos[i].Size
+	for _, f := range inputs {
+		in += f.Size
 	}
 	one, err := rewrite(t.Context(), table, [][]*lake.FileInfo{inputs}, 2*in, minHeld)
 	if err != nil {
@@ -203,4 +197,13 @@ func TestOutputSizes(t *testing.T) {
 			}
 		}
 	}
+}
+
+// dataFiles are the live ones of a table.
+func dataFiles(t *lake.Table) (files []*lake.FileInfo) {
+	infos := t.Inventory()
+	for i := range infos {
+		files = append(files, &infos[i])
+	}
+	return files
 }
