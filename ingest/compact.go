@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/tidemark/tidemark/compaction"
@@ -13,7 +15,8 @@ import (
 )
 
 // Compaction runs beside the stream and meets it in one place. The long part, reading and merging data files, is done by
-// one goroutine with views of the tables of its own (compactor). The short part, publishing, is a job of the flusher
+// one goroutine with views of the tables of its own (compactor), and a second one for what takes minutes, so that the small files
+// that commits add meanwhile are merged all the same. The short part, publishing, is a job of the flusher
 // between two commits, so the two never race for a table; the index follows by the moves that the rewrite recorded.
 
 // compactEvery is after how many commits of a table a look at its files is worth while, unless readers want few small ones.
@@ -35,13 +38,14 @@ type rewritten struct {
 	settled chan struct{} // closed when it was published or dropped
 }
 
-// compactor rewrites data files of one loop's tables, a group at a time.
+// compactor rewrites data files of one loop's tables, a group at a time, and at most one long one beside.
 type compactor struct {
 	*pipeline
 	options compaction.Options
 	wake    chan catalog.Identifier // tables that have had several commits
 	done    chan rewritten
-	sent    sync.WaitGroup // work of an engine
+	long    atomic.Pointer[compaction.Group] // the group that is rewritten beside; nil: none
+	beside  sync.WaitGroup                   // that, and work of an engine
 	ended   chan struct{}
 }
 
@@ -53,15 +57,13 @@ func (p *pipeline) startCompactor(ctx context.Context) *compactor {
 	c := &compactor{pipeline: p, options: *p.Compact, wake: make(chan catalog.Identifier, 64), done: make(chan rewritten), ended: make(chan struct{})}
 	go func() {
 		defer close(c.ended)
-		defer c.sent.Wait()
+		defer c.beside.Wait()
 		for {
 			select {
 			case <-ctx.Done():
 				return
 			case id := <-c.wake:
-				if err := c.table(ctx, id); err != nil && ctx.Err() == nil {
-					p.Logger.Warn("compaction gave up for now", "table", id.String(), "why", err)
-				}
+				c.failed(ctx, id, c.table(ctx, id))
 			}
 		}
 	}()
@@ -89,32 +91,81 @@ func (c *compactor) rewrites() <-chan rewritten {
 
 // table rewrites what is worth rewriting now, or has an engine do it, and sees each rewrite settled before it begins the next.
 func (c *compactor) table(ctx context.Context, id catalog.Identifier) error {
+	long := c.long.Load() // before the view is opened, which else may have its inputs when it has ended
 	view, err := compaction.OpenView(ctx, c.Lake, id)
 	if err != nil {
 		return err
 	}
-	here, there := c.outside.plan(view, id, c.options)
+	here, there := c.outside.plan(view, outsideOf(long, view.Files()), id, c.options)
 	if len(there.Groups) > 0 {
 		c.send(ctx, id, there)
 	}
 	for _, group := range here.Groups {
-		r, err := view.Prepare(ctx, group, c.options)
-		if err != nil {
+		if !c.options.Quick(&group) {
+			c.goBeside(ctx, id, group)
+			continue
+		}
+		if err := c.rewrite(ctx, view, id, group); err != nil {
 			return err
-		}
-		settled := make(chan struct{})
-		select {
-		case c.done <- rewritten{id.String(), r, settled}:
-		case <-ctx.Done():
-			return errors.Join(ctx.Err(), r.Discard(ctx))
-		}
-		select {
-		case <-settled:
-		case <-ctx.Done():
-			return ctx.Err()
 		}
 	}
 	return nil
+}
+
+// outsideOf returns the files that are not in a group, which may be nil.
+func outsideOf(group *compaction.Group, files []compaction.File) []compaction.File {
+	if group == nil {
+		return files
+	}
+	return slices.DeleteFunc(files, func(f compaction.File) bool {
+		return slices.ContainsFunc(group.Files, func(in compaction.File) bool { return in.Path == f.Path })
+	})
+}
+
+// goBeside rewrites a group beside everything else. While another one is rewritten so, it waits for the look after that.
+func (c *compactor) goBeside(ctx context.Context, id catalog.Identifier, group compaction.Group) {
+	if c.long.Load() != nil {
+		return
+	}
+	c.long.Store(&group)
+	c.beside.Go(func() {
+		view, err := compaction.OpenView(ctx, c.Lake, id)
+		if err == nil {
+			err = c.rewrite(ctx, view, id, group)
+		}
+		c.long.Store(nil)
+		if err == nil {
+			c.look(id)
+		}
+		c.failed(ctx, id, err)
+	})
+}
+
+// rewrite rewrites a group of a view's plan and waits until it is published or dropped.
+func (c *compactor) rewrite(ctx context.Context, view *compaction.View, id catalog.Identifier, group compaction.Group) error {
+	r, err := view.Prepare(ctx, group, c.options)
+	if err != nil {
+		return err
+	}
+	settled := make(chan struct{})
+	select {
+	case c.done <- rewritten{id.String(), r, settled}:
+	case <-ctx.Done():
+		return errors.Join(ctx.Err(), r.Discard(ctx))
+	}
+	select {
+	case <-settled:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// failed says that a look at a table came to nothing. The next commits ask for another.
+func (c *compactor) failed(ctx context.Context, id catalog.Identifier, err error) {
+	if err != nil && ctx.Err() == nil {
+		c.Logger.Warn("compaction gave up for now", "table", id.String(), "why", err)
+	}
 }
 
 // publish puts a rewrite into the table, and makes the index follow.

@@ -48,9 +48,8 @@ func newOutside(o compaction.Outside) *outside {
 	return &outside{Outside: o, rests: map[string]*rest{}}
 }
 
-// plan says what is worth rewriting in a view, here and by the engine. What the engine is working on is neither.
-func (x *outside) plan(view *compaction.View, id catalog.Identifier, o compaction.Options) (here compaction.Plan, there compaction.Work) {
-	files := view.Files()
+// plan says what is worth rewriting of some files of a view, here and by the engine. What the engine is working on is neither.
+func (x *outside) plan(view *compaction.View, files []compaction.File, id catalog.Identifier, o compaction.Options) (here compaction.Plan, there compaction.Work) {
 	if x == nil {
 		return compaction.Make(files, o), there
 	}
@@ -111,7 +110,7 @@ func (x *outside) ended(table string, err error) (pause time.Duration) {
 
 // send has the engine do its work on a table, beside everything else.
 func (c *compactor) send(ctx context.Context, id catalog.Identifier, w compaction.Work) {
-	c.sent.Go(func() {
+	c.beside.Go(func() {
 		engine, table, started := c.outside.Engine, id.String(), time.Now()
 		err := engine.Rewrite(ctx, w)
 		if ctx.Err() != nil {

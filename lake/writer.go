@@ -46,9 +46,10 @@ type FileWriter struct {
 	placed    bool      // partition is set
 }
 
-// rowGroupRows bounds a row group: its encoded pages are in memory until it is complete.
+// A row group is bounded because its encoded pages are in memory until it is complete, and because that is what a lookup by key
+// reads: DuckDB asks the deletion vector for each row of it. With half as many rows, dictionaries take more room than lookups gain.
 const (
-	rowGroupRows  = 128 << 10
+	rowGroupRows  = 64 << 10
 	rowGroupBytes = 32 << 20 // encoded
 )
 

@@ -39,6 +39,7 @@ type fireOptions struct {
 	target string  // size of a data file
 	alone  bool    // DuckDB without Trino
 	every  time.Duration
+	commit time.Duration // interval between commits
 }
 
 // The lake that changes come to, and one with the same table that is loaded, compacted, and left alone.

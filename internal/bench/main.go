@@ -56,6 +56,7 @@ func main() {
 	flag.StringVar(&f.target, "target-file-size", "64MiB", "the ingest's and the compaction's --target-file-size, with -only readcost")
 	flag.Float64Var(&f.churn, "churn", 0.5, "updates, as a share of the rows, with -only readcost")
 	flag.DurationVar(&f.every, "every", 20*time.Second, "time between looks, with -only readcost")
+	flag.DurationVar(&f.commit, "commit-interval", 10*time.Second, "the ingest's --commit-interval, with -only readcost")
 	flag.Parse()
 	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer cancel()

@@ -1,11 +1,24 @@
 package e2e
 
 import (
+	"bytes"
+	"context"
 	"fmt"
+	"log/slog"
+	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
+	"github.com/tidemark/tidemark/compaction"
+	"github.com/tidemark/tidemark/ingest"
+	"github.com/tidemark/tidemark/ingest/source"
 	"github.com/tidemark/tidemark/internal/testenv"
+	"github.com/tidemark/tidemark/internal/testenv/server"
+	"github.com/tidemark/tidemark/lake"
+	"github.com/tidemark/tidemark/lake/catalog"
+	"github.com/tidemark/tidemark/lake/store"
 )
 
 // TestCompactCommand makes a pass over a lake of many small commits, between two ingests and beside a running one: the
@@ -126,4 +139,116 @@ func TestFewSmallFiles(t *testing.T) {
 	p.stop()
 	catchUp(t, lake, testenv.URL(s), "--strict")
 	equal(t, s, lake.byDuckDB(t))
+}
+
+// held is a store in which whoever opens one object waits.
+type held struct {
+	store.Store
+	name    string
+	opened  chan struct{} // gets a value when somebody does
+	release chan struct{}
+}
+
+func (h *held) Open(ctx context.Context, name string) (store.Reader, error) {
+	if name == h.name {
+		select {
+		case h.opened <- struct{}{}:
+		default:
+		}
+		select {
+		case <-h.release:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	return h.Store.Open(ctx, name)
+}
+
+// TestSmallMergesBesideALongRewrite holds the rewrite of a large file up: what commits add meanwhile is merged all the same, and deletes
+// that arrive in the large file are not lost when it gets through at last.
+func TestSmallMergesBesideALongRewrite(t *testing.T) {
+	s := testenv.MySQL(t)
+	const rows = 30_000
+	s.Exec(t, "CREATE DATABASE app; CREATE TABLE app.hot (id INT NOT NULL PRIMARY KEY, n BIGINT NOT NULL, v VARCHAR(64) NOT NULL)", fmt.Sprintf("SET cte_max_recursion_depth = %d", rows),
+		fmt.Sprintf("INSERT INTO app.hot WITH RECURSIVE s(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM s WHERE i<%d) SELECT i, 0, SHA2(i, 256) FROM s", rows))
+	dir := t.TempDir()
+	local, err := store.OpenLocal(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	filter, err := source.ParseFilter("app.*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var mu sync.Mutex
+	var log bytes.Buffer
+	logger := slog.New(slog.NewTextHandler(locked{&mu, &log}, nil))
+	run := func(ctx context.Context, files store.Store, until ingest.Until) error {
+		return ingest.Run(ctx, ctx, ingest.Options{
+			Source: source.Config{Hosts: []string{s.Addr()}, User: server.User, Password: server.Password},
+			Lake:   &lake.Lake{Store: files, Catalog: catalog.NewBucket(files), Logger: logger},
+			Tables: filter, Start: ingest.Start{Kind: ingest.StartEarliest}, Until: until, CommitInterval: 20 * time.Millisecond, Logger: logger, Strict: true,
+			Compact: &compaction.Options{TargetFileSize: 1 << 20, DeletedShare: 0.1, MaxSmallFiles: 1},
+		})
+	}
+	caughtUp, err := ingest.ParseUntil("caught-up")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := run(t.Context(), local, caughtUp); err != nil {
+		t.Fatal(err)
+	}
+	base, err := filepath.Glob(filepath.Join(dir, "app/hot/data/*.parquet"))
+	if err != nil || len(base) != 1 {
+		t.Fatalf("%v after the first commit: %v", base, err)
+	}
+	s.Exec(t, "DELETE FROM app.hot WHERE id % 7 = 0") // the file is worn
+	gate := &held{Store: local, name: "app/hot/data/" + filepath.Base(base[0]), opened: make(chan struct{}, 1), release: make(chan struct{})}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- run(ctx, gate, ingest.Until{}) }()
+	count := func(what string) (int, string) {
+		mu.Lock()
+		defer mu.Unlock()
+		return strings.Count(log.String(), what), log.String()
+	}
+	<-gate.opened // the index is built
+	gate.release <- struct{}{}
+	const merged, rewritten = `msg=compacted table=app.hot why="small files"`, `msg=compacted table=app.hot why="deleted rows"`
+	changes := 0
+	change := func() {
+		changes++
+		s.Exec(t, fmt.Sprintf("UPDATE app.hot SET n = n + 1 WHERE id IN (%d, %d)", changes*7+1, rows-changes*7))
+	}
+	until(t, "the worn file is being rewritten", func() (bool, string) {
+		change()
+		_, text := count("")
+		return len(gate.opened) > 0, text
+	})
+	before, _ := count(merged)
+	until(t, "small files were merged meanwhile", func() (bool, string) {
+		change()
+		n, text := count(merged)
+		return n >= before+3, text
+	})
+	if n, text := count(rewritten); n > 0 {
+		t.Fatalf("the rewrite was not held up:\n%s", text)
+	}
+	close(gate.release)
+	until(t, "the rewrite is published", func() (bool, string) {
+		n, text := count(rewritten)
+		return n > 0, text
+	})
+	cancel()
+	if err := <-ended; err != nil {
+		t.Fatal(err)
+	}
+	if err := run(t.Context(), local, caughtUp); err != nil {
+		t.Fatal(err)
+	}
+	want := fmt.Sprint(s.Query(t, "SELECT id, n FROM app.hot ORDER BY id"))
+	if got := rowsIn(t.Context(), testenv.DuckDB(t), dir); got != want {
+		_, text := count("")
+		t.Errorf("the lake differs from the source\n%s", text)
+	}
 }
