@@ -21,7 +21,7 @@ type Options struct {
 	MaxGroupBytes  int64   // bytes of input of one rewrite; default 8 times TargetFileSize
 	MaxPassBytes   int64   // bytes of input of one pass; default 64 GiB
 	MaxDeleteFiles int     // a file to which more delete files than this apply is rewritten; default 10
-	MaxSmallFiles  int     // a partition has at most so many files below a quarter of the target, whatever that costs; default 0: as the tiers have it
+	MaxSmallFiles  int     // a partition has at most so many brief files (Brief), whatever that costs; default 0: as the tiers have it
 }
 
 // Brief is the size in bytes below which a data file will be rewritten before long, and the table has few of its like. As in
@@ -173,8 +173,8 @@ func readMemory(bytes int64) int64 { return min(32<<20, 10*bytes+256<<10) }
 //  1. A file of which more than DeletedShare of the rows is deleted, or to which more than MaxDeleteFiles apply, is worn:
 //     it is rewritten.
 //  2. Other files that are not full are put into size tiers. A tier with at least MinInputs files is merged. With MaxSmallFiles
-//     there is only the highest tier: of the files below it the smallest are merged until no more than MaxSmallFiles are left, and
-//     the next larger one goes with them when they come near its size.
+//     brief files are in no tier: the smallest are merged until no more than MaxSmallFiles are left, and the next larger one goes
+//     with them when they come near its size.
 //  3. Worn files are merged with each other, and small files of one tier with each other, in the order of their lowest
 //     keys, so that neighbours come together and outputs overlap little. A merge is closed when another file would take
 //     it past MaxInputs, MaxGroupBytes or MaxMergeMemory; what is left of a tier waits if it is fewer than MinInputs.
@@ -186,7 +186,7 @@ func Make(files []File, o Options) Plan {
 	type home struct {
 		worn  []File
 		tiers [][]File
-		small []File // instead of the lower tiers, with MaxSmallFiles
+		small []File // instead of tiers, if brief, with MaxSmallFiles
 	}
 	homes := map[string]*home{}
 	for _, f := range files {
@@ -198,7 +198,7 @@ func Make(files []File, o Options) Plan {
 		switch tier := o.tier(f.live()); {
 		case o.worn(&f):
 			h.worn = append(h.worn, f)
-		case tier > 0 && o.MaxSmallFiles > 0:
+		case f.live() < o.Brief() && o.MaxSmallFiles > 0:
 			h.small = append(h.small, f)
 		case tier >= 0:
 			h.tiers[tier] = append(h.tiers[tier], f)

@@ -46,10 +46,10 @@ type FileWriter struct {
 	placed    bool      // partition is set
 }
 
-// A row group is bounded because its encoded pages are in memory until it is complete, and because that is what a lookup by key
-// reads: DuckDB asks the deletion vector for each row of it. With half as many rows, dictionaries take more room than lookups gain.
+// A row group is bounded because its encoded pages are in memory until it is complete. A lookup by key reads one, and what the footer
+// says of all: DuckDB, which asks the deletion vector for each row of it, would like fewer rows, and Trino larger groups.
 const (
-	rowGroupRows  = 64 << 10
+	rowGroupRows  = 128 << 10
 	rowGroupBytes = 32 << 20 // encoded
 )
 
