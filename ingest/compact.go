@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/tidemark/tidemark/compaction"
@@ -44,9 +43,12 @@ type compactor struct {
 	options compaction.Options
 	wake    chan catalog.Identifier // tables that have had several commits
 	done    chan rewritten
-	long    atomic.Pointer[compaction.Group] // the group that is rewritten beside; nil: none
-	beside  sync.WaitGroup                   // that, and work of an engine
+	beside  sync.WaitGroup // the long rewrite, and work of an engine
 	ended   chan struct{}
+
+	mu      sync.Mutex
+	long    *compaction.Group    // that is rewritten beside; nil: none
+	waiting []catalog.Identifier // tables that have another one
 }
 
 // startCompactor runs until ctx ends. It is nil when compaction is off.
@@ -91,7 +93,9 @@ func (c *compactor) rewrites() <-chan rewritten {
 
 // table rewrites what is worth rewriting now, or has an engine do it, and sees each rewrite settled before it begins the next.
 func (c *compactor) table(ctx context.Context, id catalog.Identifier) error {
-	long := c.long.Load() // before the view is opened, which else may have its inputs when it has ended
+	c.mu.Lock()
+	long := c.long // as it was before the view is opened: when it has ended since, the view may still have its inputs
+	c.mu.Unlock()
 	view, err := compaction.OpenView(ctx, c.Lake, id)
 	if err != nil {
 		return err
@@ -122,22 +126,33 @@ func outsideOf(group *compaction.Group, files []compaction.File) []compaction.Fi
 	})
 }
 
-// goBeside rewrites a group beside everything else. While another one is rewritten so, it waits for the look after that.
+// goBeside rewrites a group beside everything else. While another one is rewritten so, the table waits for a look after that.
 func (c *compactor) goBeside(ctx context.Context, id catalog.Identifier, group compaction.Group) {
-	if c.long.Load() != nil {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.long != nil {
+		if !slices.Contains(c.waiting, id) {
+			c.waiting = append(c.waiting, id)
+		}
 		return
 	}
-	c.long.Store(&group)
+	c.long = &group
 	c.beside.Go(func() {
 		view, err := compaction.OpenView(ctx, c.Lake, id)
 		if err == nil {
 			err = c.rewrite(ctx, view, id, group)
 		}
-		c.long.Store(nil)
-		if err == nil {
+		c.failed(ctx, id, err)
+		c.mu.Lock()
+		next := c.waiting
+		c.long, c.waiting = nil, nil
+		c.mu.Unlock()
+		if err == nil && !slices.Contains(next, id) {
+			next = append(next, id)
+		}
+		for _, id := range next {
 			c.look(id)
 		}
-		c.failed(ctx, id, err)
 	})
 }
 
