@@ -27,7 +27,7 @@ const (
 const (
 	rounds   = 3
 	roundsIn = 10 * time.Second
-	lookups  = 15
+	lookups  = 12
 )
 
 // reader is an engine that the tables are read with.
@@ -86,7 +86,7 @@ func (b *bench) readCost(ctx context.Context, o fireOptions) (err error) {
 	}
 	fmt.Println("|\n|---|---|---|---" + strings.Repeat("|---|---", len(readers)) + "|")
 
-	f, err := b.follow(ctx, append(target, "--commit-interval", o.commit.String(), "--expire-after", "30s", "--keep-snapshots", "5", "--deleted-share", fmt.Sprint(o.share), "--max-small-files", fmt.Sprint(o.small))...)
+	f, err := b.follow(ctx, append(target, "--commit-interval", o.commit.String(), "--expire-after", "30s", "--keep-snapshots", "2", "--deleted-share", fmt.Sprint(o.share), "--max-small-files", fmt.Sprint(o.small))...)
 	if err != nil {
 		return err
 	}

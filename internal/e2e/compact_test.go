@@ -165,12 +165,13 @@ func (h *held) Open(ctx context.Context, name string) (store.Reader, error) {
 }
 
 // TestSmallMergesBesideALongRewrite holds the rewrite of a large file up: what commits add meanwhile is merged all the same, and deletes
-// that arrive in the large file are not lost when it gets through at last.
+// that arrive in the large file are not lost when it gets through at last. Another table's large file comes after it, without another commit.
 func TestSmallMergesBesideALongRewrite(t *testing.T) {
 	s := testenv.MySQL(t)
 	const rows = 30_000
 	s.Exec(t, "CREATE DATABASE app; CREATE TABLE app.hot (id INT NOT NULL PRIMARY KEY, n BIGINT NOT NULL, v VARCHAR(64) NOT NULL)", fmt.Sprintf("SET cte_max_recursion_depth = %d", rows),
-		fmt.Sprintf("INSERT INTO app.hot WITH RECURSIVE s(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM s WHERE i<%d) SELECT i, 0, SHA2(i, 256) FROM s", rows))
+		fmt.Sprintf("INSERT INTO app.hot WITH RECURSIVE s(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM s WHERE i<%d) SELECT i, 0, SHA2(i, 256) FROM s", rows),
+		"CREATE TABLE app.cold LIKE app.hot; INSERT INTO app.cold SELECT * FROM app.hot")
 	dir := t.TempDir()
 	local, err := store.OpenLocal(dir)
 	if err != nil {
@@ -187,7 +188,7 @@ func TestSmallMergesBesideALongRewrite(t *testing.T) {
 		return ingest.Run(ctx, ctx, ingest.Options{
 			Source: source.Config{Hosts: []string{s.Addr()}, User: server.User, Password: server.Password},
 			Lake:   &lake.Lake{Store: files, Catalog: catalog.NewBucket(files), Logger: logger},
-			Tables: filter, Start: ingest.Start{Kind: ingest.StartEarliest}, Until: until, CommitInterval: 20 * time.Millisecond, Logger: logger, Strict: true,
+			Tables: filter, Start: ingest.Start{Kind: ingest.StartEarliest}, Until: until, CommitInterval: 20 * time.Millisecond, IdleInterval: time.Hour, Logger: logger, Strict: true,
 			Compact: &compaction.Options{TargetFileSize: 1 << 20, DeletedShare: 0.1, MaxSmallFiles: 1},
 		})
 	}
@@ -214,7 +215,7 @@ func TestSmallMergesBesideALongRewrite(t *testing.T) {
 	}
 	<-gate.opened // the index is built
 	gate.release <- struct{}{}
-	const merged, rewritten = `msg=compacted table=app.hot why="small files"`, `msg=compacted table=app.hot why="deleted rows"`
+	const merged, rewritten = `msg=compacted table=app.hot why="small files"`, `msg=compacted table=app.%s why="deleted rows"`
 	changes := 0
 	change := func() {
 		changes++
@@ -231,14 +232,25 @@ func TestSmallMergesBesideALongRewrite(t *testing.T) {
 		n, text := count(merged)
 		return n >= before+3, text
 	})
-	if n, text := count(rewritten); n > 0 {
-		t.Fatalf("the rewrite was not held up:\n%s", text)
+	const committed = "msg=committed table=app.cold"
+	before, _ = count(committed)
+	s.Exec(t, "DELETE FROM app.cold WHERE id % 7 = 0")
+	until(t, "that is committed", func() (bool, string) {
+		n, text := count(committed)
+		return n > before, text
+	})
+	for _, table := range []string{"hot", "cold"} {
+		if n, text := count(fmt.Sprintf(rewritten, table)); n > 0 {
+			t.Fatalf("the rewrite was not held up:\n%s", text)
+		}
 	}
 	close(gate.release)
-	until(t, "the rewrite is published", func() (bool, string) {
-		n, text := count(rewritten)
-		return n > 0, text
-	})
+	for _, table := range []string{"hot", "cold"} {
+		until(t, "the rewrites are published", func() (bool, string) {
+			n, text := count(fmt.Sprintf(rewritten, table))
+			return n > 0, text
+		})
+	}
 	cancel()
 	if err := <-ended; err != nil {
 		t.Fatal(err)
