@@ -14,7 +14,7 @@ import (
 )
 
 // Compaction runs beside the stream and meets it in one place. The long part, reading and merging data files, is done by
-// one goroutine with views of the tables of its own (compactor), and a second one for what takes minutes, so that the small files
+// one goroutine with views of the tables of its own (compactor), and a second one for what takes longer than seconds, so that the small files
 // that commits add meanwhile are merged all the same. The short part, publishing, is a job of the flusher
 // between two commits, so the two never race for a table; the index follows by the moves that the rewrite recorded.
 

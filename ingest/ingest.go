@@ -63,7 +63,7 @@ type Options struct {
 	Strict         bool          // stop at the first sign that lake and source differ
 
 	// Compact says when data files are rewritten beside the stream; nil: never. A rewrite takes a core at most, and a
-	// quarter of Memory on top, at least compactMemory; one of small files beside a long one, half of that again.
+	// quarter of Memory on top, at least compactMemory; one of small files beside a long one, another core and half of that memory again.
 	Compact *compaction.Options
 	// Brief is in bytes: a data file of about less is compressed for speed instead of size, for it will be rewritten before long.
 	// Default: as rewrites do it where Compact is set, else 0.

@@ -18,8 +18,7 @@ import (
 
 // The queries: every column of all rows, and one row by its key.
 const (
-	scanQuery = "SELECT count(*), sum(id), sum(a), sum(b), sum(c), sum(amount), sum(score), max(created), max(updated), sum(length(name)), sum(length(email)), sum(length(notes)), sum(length(doc))" +
-		" FROM %s"
+	scanQuery = "SELECT count(*), sum(id), sum(a), sum(b), sum(c), sum(amount), sum(score), max(created), max(updated), sum(length(name)), sum(length(email)), sum(length(notes)), sum(length(doc)) FROM %s"
 	lookupQuery = "SELECT a, amount, name FROM %s WHERE id = %d"
 )
 
@@ -136,6 +135,11 @@ func (b *bench) readCost(ctx context.Context, o fireOptions) (err error) {
 // noiseOfLooks times the two tables while they are the same.
 func (b *bench) noiseOfLooks(ctx context.Context, readers []*reader, rows int) error {
 	fmt.Print("\nthe same table twice:")
+	return b.printLook(ctx, readers, rows)
+}
+
+// printLook ends a line with what each reader pays now.
+func (b *bench) printLook(ctx context.Context, readers []*reader, rows int) error {
 	err := b.look(ctx, readers, rows, func(r *reader, times [2]float64) {
 		fmt.Printf(" %s: scan %.2f, lookup %.2f;", r.name, times[0], times[1])
 	})
@@ -157,11 +161,7 @@ func (b *bench) leastCost(ctx context.Context, readers []*reader, rows int) erro
 		return err
 	}
 	fmt.Printf("\nafter one commit of %d updates, times the compacted table:", updates)
-	err := b.look(ctx, readers, rows, func(r *reader, times [2]float64) {
-		fmt.Printf(" %s: scan %.2f, lookup %.2f;", r.name, times[0], times[1])
-	})
-	fmt.Println()
-	return err
+	return b.printLook(ctx, readers, rows)
 }
 
 // lookUnderFire halts the ingest and prints a line of the table. The bucket had fresh bytes when all was compacted.
