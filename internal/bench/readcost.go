@@ -18,7 +18,7 @@ import (
 
 // The queries: every column of all rows, and one row by its key.
 const (
-	scanQuery = "SELECT count(*), sum(id), sum(a), sum(b), sum(c), sum(amount), sum(score), max(created), max(updated), sum(length(name)), sum(length(email)), sum(length(notes)), sum(length(doc)) FROM %s"
+	scanQuery   = "SELECT count(*), sum(id), sum(a), sum(b), sum(c), sum(amount), sum(score), max(created), max(updated), sum(length(name)), sum(length(email)), sum(length(notes)), sum(length(doc)) FROM %s"
 	lookupQuery = "SELECT a, amount, name FROM %s WHERE id = %d"
 )
 
