@@ -3,6 +3,7 @@ package e2e
 import (
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -121,7 +122,8 @@ func TestStartingPoints(t *testing.T) {
 func TestSecondSignal(t *testing.T) {
 	lake := localLake(t)
 	p := start(t, lake.env, append([]string{"serve", "--listen", "127.0.0.1:0"}, lake.args...)...)
-	client, err := net.Dial("tcp", strings.TrimPrefix(p.served(), "http://"))
+	address := p.served()
+	client, err := net.Dial("tcp", strings.TrimPrefix(address, "http://"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -129,6 +131,13 @@ func TestSecondSignal(t *testing.T) {
 	if _, err := client.Write([]byte("GET /v1/config HTTP/1.1\r\n")); err != nil {
 		t.Fatal(err)
 	}
+	// Connections are accepted in their order: once another's request is answered, the server has the client's. One
+	// that still waits to be accepted does not hold a clean end up.
+	other, err := http.Get(address + "/v1/config")
+	if err != nil {
+		t.Fatal(err)
+	}
+	other.Body.Close()
 	p.signal(syscall.SIGTERM)
 	p.signal(syscall.SIGINT)
 	if code := p.wait(); code != 1 || strings.Contains(p.text(), "tidemark: ") {
