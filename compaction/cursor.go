@@ -29,7 +29,8 @@ func (e *UnsortedError) Error() string {
 // cursor stands at a live row of one sorted input.
 type cursor struct {
 	file *lake.FileInfo
-	rows rowReader
+	rank int       // among the cursors of a merge: of equal keys that of the lowest rank comes first
+	rows rowReader // nil before open and after close
 	keys *keys
 
 	batch *source // rows being read
@@ -58,16 +59,38 @@ type source struct {
 	gen  int
 }
 
-func openCursor(ctx context.Context, t *lake.Table, f *lake.FileInfo, k *keys, mem memory.Allocator) (*cursor, error) {
+func newCursor(t *lake.Table, f *lake.FileInfo) (*cursor, error) {
+	k, err := newKeys(t)
+	if err != nil {
+		return nil, err
+	}
 	c := &cursor{file: f, keys: k, to: roaring.New()}
 	if f.Deleted != nil {
 		c.dead = f.Deleted.Iterator()
 	}
-	var err error
-	if c.rows, err = t.OpenRows(ctx, f, batchRows, mem); err != nil {
-		return nil, err
-	}
 	return c, nil
+}
+
+// open begins to read the input, unless its rows are at hand already.
+func (c *cursor) open(ctx context.Context, t *lake.Table, mem memory.Allocator) error {
+	if c.rows != nil {
+		return nil
+	}
+	rows, err := t.OpenRows(ctx, c.file, batchRows, mem)
+	if err != nil {
+		return err
+	}
+	c.rows = rows
+	return nil
+}
+
+// low is a bound of the first key column of the rows, in the form of lake.FileInfo.Low; nil when unknown, and where rows have
+// no order.
+func (c *cursor) low() []byte {
+	if c.keys.codec == nil || c.rows != nil {
+		return nil
+	}
+	return c.file.Low
 }
 
 // next moves to the next live row at or after at. It returns false behind the last.

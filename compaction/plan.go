@@ -16,8 +16,8 @@ type Options struct {
 	TargetFileSize int64   // bytes of an output file; default 256 MiB
 	DeletedShare   float64 // a file of which more than this share of rows is deleted is rewritten; default 0.2
 	MinInputs      int     // small files of one size tier that are merged together, and the ratio between tiers; default 4
-	MaxInputs      int     // files merged at once; each costs memory while it is read; default 24
-	MaxMergeMemory int64   // bytes that reading the inputs of one merge may take (readMemory); default 256 MiB
+	MaxInputs      int     // files of one merge; default 24
+	MaxMergeMemory int64   // bytes that reading the inputs of one merge may take at a time (readMemory); default 256 MiB
 	MaxGroupBytes  int64   // bytes of input of one rewrite; default 8 times TargetFileSize
 	MaxPassBytes   int64   // bytes of input of one pass; default 64 GiB
 	MaxDeleteFiles int     // a file to which more delete files than this apply is rewritten; default 10
@@ -168,6 +168,19 @@ func (o *Options) Quick(g *Group) bool {
 // all of a small file in these forms.
 func readMemory(bytes int64) int64 { return min(32<<20, 10*bytes+256<<10) }
 
+// mergeMemory is what reading takes when a merge of files, in the order of their lowest keys, comes to the next one: the files
+// that reach into it are open, and the one before it, which may not be at its end.
+func mergeMemory(files []File, next *File) int64 {
+	memory := readMemory(next.Bytes)
+	for i := range files {
+		f := &files[i]
+		if i == len(files)-1 || len(next.Low) == 0 || len(f.High) == 0 || bytes.Compare(f.High, next.Low) >= 0 {
+			memory += readMemory(f.Bytes)
+		}
+	}
+	return memory
+}
+
 // Make plans a pass: pure, and predictable by a reader.
 //
 //  1. A file of which more than DeletedShare of the rows is deleted, or to which more than MaxDeleteFiles apply, is worn:
@@ -177,7 +190,8 @@ func readMemory(bytes int64) int64 { return min(32<<20, 10*bytes+256<<10) }
 //     with them when they come near its size.
 //  3. Worn files are merged with each other, and small files of one tier with each other, in the order of their lowest
 //     keys, so that neighbours come together and outputs overlap little. A merge is closed when another file would take
-//     it past MaxInputs, MaxGroupBytes or MaxMergeMemory; what is left of a tier waits if it is fewer than MinInputs.
+//     it past MaxInputs, MaxGroupBytes or, where keys overlap, MaxMergeMemory; what is left of a tier waits if it is fewer
+//     than MinInputs.
 //     All this is done for each partition by itself, and for the files of other partition specs than the table's.
 //  4. Merges of several partitions, one of each, are one group as long as MaxGroupBytes and maxGroupFiles allow.
 //  5. Groups are taken, worn ones first, then by tier from the smallest files up, until MaxPassBytes.
@@ -258,22 +272,21 @@ func (o *Options) group(files []File, least int, why string) []Group {
 	})
 	var groups []Group
 	var g Group
-	memory, rows := int64(0), int64(0)
+	rows := int64(0)
 	closeGroup := func(least int) {
 		if len(g.Files) >= least {
 			groups = append(groups, g)
 		}
-		g, memory, rows = Group{}, 0, 0
+		g, rows = Group{}, 0
 	}
 	for _, f := range files {
-		if len(g.Files) > 0 && (len(g.Files) == o.MaxInputs || g.Bytes+f.Bytes > o.MaxGroupBytes || memory+readMemory(f.Bytes) > o.MaxMergeMemory || f.Outdated && rows+f.Rows > maxDividedRows) {
+		if len(g.Files) > 0 && (len(g.Files) == o.MaxInputs || g.Bytes+f.Bytes > o.MaxGroupBytes || mergeMemory(g.Files, &f) > o.MaxMergeMemory || f.Outdated && rows+f.Rows > maxDividedRows) {
 			closeGroup(min(least, 2))
 		}
 		g.Why = why
 		g.Files = append(g.Files, f)
 		g.Bytes += f.Bytes
 		g.Live += f.live()
-		memory += readMemory(f.Bytes)
 		rows += f.Rows
 	}
 	closeGroup(least)

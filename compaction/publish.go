@@ -44,10 +44,14 @@ func (v *View) Files() []File {
 		if f.Deleted != nil {
 			deleted = int64(f.Deleted.GetCardinality())
 		}
-		files = append(files, File{
-			Path: f.Path, Rows: f.Rows, Deleted: deleted, Bytes: f.Size, DeleteFiles: f.DeleteFiles, Low: f.Low, High: f.High,
+		file := File{
+			Path: f.Path, Rows: f.Rows, Deleted: deleted, Bytes: f.Size, DeleteFiles: f.DeleteFiles,
 			Partition: f.Partition().Key(), Outdated: v.table.Outdated(f.Partition()),
-		})
+		}
+		if !v.table.Keyless() { // else rows have no order
+			file.Low, file.High = f.Low, f.High
+		}
+		files = append(files, file)
 	}
 	return files
 }

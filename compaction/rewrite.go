@@ -1,6 +1,7 @@
 package compaction
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -24,8 +25,9 @@ type merger struct {
 	t      *lake.Table
 	target int64     // bytes of an output
 	heap   []*cursor // the least current key first
-	rank   map[*cursor]int
-	brief  bool // the output is small and will be merged again
+	later  []*cursor // not open yet, the least bound first
+	bound  []byte    // scratch of due
+	brief  bool      // the output is small and will be merged again
 	memory *lake.Recycler
 	gather gatherer
 
@@ -108,10 +110,10 @@ func mergeSets(ctx context.Context, t *lake.Table, sets [][]*lake.FileInfo, d di
 
 // set merges inputs.
 func (m *merger) set(inputs []*lake.FileInfo, d disorder) (err error) {
-	live, bytes := int64(0), int64(0)
+	live, size := int64(0), int64(0)
 	var cursors []*cursor
 	sorted := map[*lake.FileInfo]*sortedRuns{}
-	m.heap, m.rank = m.heap[:0], map[*cursor]int{}
+	m.heap, m.later = m.heap[:0], nil
 	defer func() {
 		for _, c := range cursors {
 			err = errors.Join(err, c.close())
@@ -137,12 +139,12 @@ func (m *merger) set(inputs []*lake.FileInfo, d disorder) (err error) {
 		rows := f.Live()
 		m.out.dropped += f.Rows - rows
 		live += rows
-		bytes += int64(float64(f.Size) * float64(rows) / float64(f.Rows))
+		size += int64(float64(f.Size) * float64(rows) / float64(f.Rows))
 		var of []*cursor
 		if runs := sorted[f]; runs != nil {
 			of, err = runs.cursors(m.t, f, m.memory)
 		} else {
-			of, err = m.openSorted(f)
+			of, err = m.sorted(f)
 		}
 		cursors = append(cursors, of...)
 		if err != nil {
@@ -150,17 +152,12 @@ func (m *merger) set(inputs []*lake.FileInfo, d disorder) (err error) {
 		}
 	}
 	for i, c := range cursors {
-		m.rank[c] = i
-		more, err := c.next()
-		if err != nil {
-			return err
-		}
-		if more {
-			m.heap = append(m.heap, c)
-		}
+		c.rank = i
 	}
-	m.shares, m.sized = shares(live, bytes, m.target), false
-	m.brief = bytes < (&Options{TargetFileSize: m.target}).Brief() && !m.t.Partitioned()
+	m.later = slices.Clone(cursors)
+	slices.SortStableFunc(m.later, func(a, b *cursor) int { return bytes.Compare(a.low(), b.low()) })
+	m.shares, m.sized = shares(live, size, m.target), false
+	m.brief = size < (&Options{TargetFileSize: m.target}).Brief() && !m.t.Partitioned()
 	if err := m.merge(cursors); err != nil {
 		return err
 	}
@@ -181,13 +178,9 @@ func (m *merger) set(inputs []*lake.FileInfo, d disorder) (err error) {
 	return nil
 }
 
-// openSorted opens an input whose rows are sorted, and notes that its rows are moved.
-func (m *merger) openSorted(f *lake.FileInfo) ([]*cursor, error) {
-	k, err := newKeys(m.t)
-	if err != nil {
-		return nil, err
-	}
-	c, err := openCursor(m.ctx, m.t, f, k, m.memory)
+// sorted returns the cursor of an input whose rows are sorted, and notes that its rows are moved.
+func (m *merger) sorted(f *lake.FileInfo) ([]*cursor, error) {
+	c, err := newCursor(m.t, f)
 	if err != nil {
 		return nil, err
 	}
@@ -209,10 +202,13 @@ func shares(rows, live, target int64) []int64 {
 }
 
 func (m *merger) merge(cursors []*cursor) error {
-	for i := len(m.heap)/2 - 1; i >= 0; i-- {
-		m.down(i)
-	}
-	for len(m.heap) > 0 {
+	for len(m.heap)+len(m.later) > 0 {
+		if len(m.heap) == 0 {
+			if err := m.open(); err != nil {
+				return err
+			}
+			continue
+		}
 		c := m.heap[0]
 		end := c.stop
 		if len(m.heap) > 1 {
@@ -220,7 +216,13 @@ func (m *merger) merge(cursors []*cursor) error {
 			if len(m.heap) > 2 && m.less(m.heap[2], second) {
 				second = m.heap[2]
 			}
-			end = c.until(second, m.rank[c] < m.rank[second])
+			end = c.until(second, c.rank < second.rank)
+		}
+		if m.due(c, end-1) {
+			if err := m.open(); err != nil {
+				return err
+			}
+			continue
 		}
 		if err := m.emit(c, end, cursors); err != nil {
 			return err
@@ -246,9 +248,55 @@ func (m *merger) merge(cursors []*cursor) error {
 	return m.flush(cursors)
 }
 
+// due reports whether the next input to open may have rows that come before this one. So no more inputs are open at once than
+// overlap, and files side by side are merged in the memory of one. Bounds that lie would let the output be out of order, and a
+// later merge sort it.
+func (m *merger) due(c *cursor, row int) bool {
+	if len(m.later) == 0 {
+		return false
+	}
+	low := m.later[0].low()
+	if low == nil {
+		return true
+	}
+	m.bound = m.t.AppendSortableKey(m.bound[:0], c.batch.rec, row)
+	return bytes.Compare(low, m.bound) <= 0
+}
+
+// open begins to read the next input.
+func (m *merger) open() error {
+	c := m.later[0]
+	m.later = m.later[1:]
+	if err := c.open(m.ctx, m.t, m.memory); err != nil {
+		return err
+	}
+	more, err := c.next()
+	if err != nil {
+		return err
+	}
+	if !more {
+		return c.close()
+	}
+	m.heap = append(m.heap, c)
+	m.up(len(m.heap) - 1)
+	return nil
+}
+
 func (m *merger) less(a, b *cursor) bool {
 	c := a.keys.compare(a.at, b.keys, b.at)
-	return c < 0 || c == 0 && m.rank[a] < m.rank[b]
+	return c < 0 || c == 0 && a.rank < b.rank
+}
+
+// up restores the heap above i.
+func (m *merger) up(i int) {
+	for i > 0 {
+		parent := (i - 1) / 2
+		if !m.less(m.heap[i], m.heap[parent]) {
+			return
+		}
+		m.heap[i], m.heap[parent] = m.heap[parent], m.heap[i]
+		i = parent
+	}
 }
 
 // down restores the heap below i.
@@ -272,7 +320,7 @@ func (m *merger) down(i int) {
 func (m *merger) emit(c *cursor, end int, cursors []*cursor) error {
 	for c.at < end {
 		if m.w == nil && m.divided == nil {
-			if err := m.open(); err != nil {
+			if err := m.create(); err != nil {
 				return err
 			}
 		}
@@ -309,7 +357,7 @@ func (m *merger) emit(c *cursor, end int, cursors []*cursor) error {
 	return nil
 }
 
-func (m *merger) open() error {
+func (m *merger) create() error {
 	if err := m.ctx.Err(); err != nil {
 		return err
 	}

@@ -1,9 +1,11 @@
 package compaction
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"testing"
 
 	"github.com/RoaringBitmap/roaring/v2"
@@ -12,6 +14,8 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/memory"
 
 	"github.com/tidemark/tidemark/lake"
+	"github.com/tidemark/tidemark/lake/store"
+	"github.com/tidemark/tidemark/merge"
 )
 
 // TestRewriteAgainstInputs merges random tables of every key layout and compares every row, column by column, with the
@@ -35,6 +39,94 @@ func TestRewriteAgainstInputs(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestFilesSideBySide merges files of which few overlap: no more of them are open at once.
+func TestFilesSideBySide(t *testing.T) {
+	const files, rows = 10, 20_000 // more than two batches each
+	keys := map[string]shape{
+		"bigint":  shapes[0],
+		"decimal": shapes[1],
+		"text":    {"text", []arrow.DataType{arrow.BinaryTypes.String}, func(n int) []any { return []any{fmt.Sprintf("a prefix longer than bounds are %07d", n)} }},
+		"int,bigint": {"int,bigint", []arrow.DataType{arrow.PrimitiveTypes.Int32, arrow.PrimitiveTypes.Int64}, func(n int) []any {
+			return []any{int32(n/(rows*3/2) - 3), int64(-n)} // a value goes on in the next file
+		}},
+	}
+	for name, c := range map[string]struct {
+		shape string
+		step  int // from the first row of a file to that of the next
+		every int // a last file has every so manieth row anew; 0: there is none
+		open  int // at most
+	}{
+		"side by side":      {"bigint", rows, 0, 2},
+		"half over another": {"bigint", rows / 2, 0, 4},
+		"one over all":      {"bigint", rows, 100, 3},
+		"all over each":     {"bigint", 1, 0, files},
+		"decimals":          {"decimal", rows, 100, 3},
+		"bounds cut short":  {"text", rows, 0, files},
+		"first of two":      {"int,bigint", rows, 0, 3},
+	} {
+		t.Run(name, func(t *testing.T) {
+			open := &openFiles{}
+			b := newBench(t, 3, keys[c.shape], func(s store.Store) store.Store { open.Store = s; return open })
+			b.index = merge.NewIndex(b.codec)
+			for i := range files {
+				var put []int
+				for n := range rows {
+					put = append(put, i*c.step+n)
+				}
+				if err := b.upsert(put, nil); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if c.every > 0 {
+				var put []int
+				for n := 0; n < files*rows; n += c.every {
+					put = append(put, n)
+				}
+				if err := b.upsert(put, nil); err != nil {
+					t.Fatal(err)
+				}
+			}
+			inputs := dataFiles(b.table)
+			b.rng.Shuffle(len(inputs), func(i, j int) { inputs[i], inputs[j] = inputs[j], inputs[i] })
+			open.most = 0
+			got, err := rewrite(t.Context(), b.table, [][]*lake.FileInfo{inputs}, 1<<30, minHeld)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if open.now != 0 || open.most > c.open {
+				t.Errorf("%d files were open at once, expected %d at most; %d still are", open.most, c.open, open.now)
+			}
+			b.compare(inputs, got)
+		})
+	}
+}
+
+// openFiles counts the data files that are being read.
+type openFiles struct {
+	store.Store
+	now, most int
+}
+
+func (s *openFiles) Open(ctx context.Context, name string) (store.Reader, error) {
+	r, err := s.Store.Open(ctx, name)
+	if err != nil || !strings.HasSuffix(name, ".parquet") {
+		return r, err
+	}
+	s.now++
+	s.most = max(s.most, s.now)
+	return &openFile{r, s}, nil
+}
+
+type openFile struct {
+	store.Reader
+	of *openFiles
+}
+
+func (r *openFile) Close() error {
+	r.of.now--
+	return r.Reader.Close()
 }
 
 // compare reads inputs and outputs whole.

@@ -54,8 +54,8 @@ func (t *Table) Meets(f *FileInfo, i Interval) bool {
 			return false
 		}
 		v := sortableNumber(field.Type, *end)
-		if len(v) != len(bound) {
-			return false // of a type before a promotion
+		if v == nil {
+			return false
 		}
 		c := bytes.Compare(bound, v)
 		return below && c < 0 || !below && c >= 0
@@ -66,12 +66,10 @@ func (t *Table) Meets(f *FileInfo, i Interval) bool {
 // sortableNumber is a number in the form of FileInfo.Low.
 func sortableNumber(t iceberg.Type, v decimal128.Num) []byte {
 	switch t.(type) {
-	case iceberg.Int32Type:
-		return binary.BigEndian.AppendUint32(nil, uint32(v.LowBits())^1<<31)
-	case iceberg.Int64Type:
-		return binary.BigEndian.AppendUint64(nil, v.LowBits()^1<<63)
+	case iceberg.Int32Type, iceberg.Int64Type:
+		return appendInt(nil, t, int64(v.LowBits()))
 	case iceberg.DecimalType:
-		return binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, uint64(v.HighBits())^1<<63), v.LowBits())
+		return appendDecimal(nil, v)
 	}
 	return nil
 }

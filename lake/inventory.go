@@ -2,7 +2,11 @@ package lake
 
 import (
 	"bytes"
+	"encoding/binary"
 
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
+	"github.com/apache/arrow-go/v18/arrow/decimal128"
 	"github.com/apache/iceberg-go"
 )
 
@@ -38,7 +42,8 @@ func (t *Table) Inventory() []FileInfo {
 	return out
 }
 
-// sortable turns a bound (table spec, appendix D, "Single-value serialization") into bytes that sort like the values.
+// sortable turns a bound (table spec, appendix D, "Single-value serialization") of a column that now has type t into bytes that
+// sort like the values. A bound from before a promotion of the type is widened.
 func sortable(t iceberg.Type, bound []byte) []byte {
 	if len(bound) == 0 {
 		return nil
@@ -51,6 +56,14 @@ func sortable(t iceberg.Type, bound []byte) []byte {
 		out = append(out, bound...)
 		out[0] ^= 0x80
 		return out
+	case iceberg.Int64Type:
+		if len(bound) == 4 {
+			return appendInt(nil, t, int64(int32(binary.LittleEndian.Uint32(bound))))
+		}
+	case iceberg.TimestampType, iceberg.TimestampTzType:
+		if len(bound) != 8 { // it was a date
+			return nil
+		}
 	}
 	out := make([]byte, len(bound)) // little-endian
 	for i, b := range bound {
@@ -58,4 +71,45 @@ func sortable(t iceberg.Type, bound []byte) []byte {
 	}
 	out[0] ^= 0x80
 	return out
+}
+
+func appendInt(dst []byte, t iceberg.Type, v int64) []byte {
+	switch t.(type) {
+	case iceberg.Int32Type, iceberg.DateType:
+		return binary.BigEndian.AppendUint32(dst, uint32(v)^1<<31)
+	}
+	return binary.BigEndian.AppendUint64(dst, uint64(v)^1<<63)
+}
+
+func appendDecimal(dst []byte, v decimal128.Num) []byte {
+	return binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(dst, uint64(v.HighBits())^1<<63), v.LowBits())
+}
+
+// AppendSortableKey appends the value of the first key column in a row of the table, in the encoding of FileInfo.Low. Floating-point
+// columns are in no key (table spec, "Identifier Field IDs").
+func (t *Table) AppendSortableKey(dst []byte, rec arrow.RecordBatch, row int) []byte {
+	column := t.Key()[0]
+	kind := t.icebergSc.Fields()[column].Type
+	switch c := rec.Column(column).(type) {
+	case *array.Int64:
+		return appendInt(dst, kind, c.Value(row))
+	case *array.Int32:
+		return appendInt(dst, kind, int64(c.Value(row)))
+	case *array.Date32:
+		return appendInt(dst, kind, int64(c.Value(row)))
+	case *array.Timestamp:
+		return appendInt(dst, kind, int64(c.Value(row)))
+	case *array.Decimal128:
+		return appendDecimal(dst, c.Value(row))
+	case *array.Boolean:
+		if c.Value(row) {
+			return append(dst, 1)
+		}
+		return append(dst, 0)
+	case *array.String:
+		return append(dst, c.Value(row)...)
+	case *array.Binary:
+		return append(dst, c.Value(row)...)
+	}
+	return dst
 }

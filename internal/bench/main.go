@@ -53,7 +53,7 @@ func main() {
 	flag.Float64Var(&f.share, "deleted-share", 0.2, "the ingest's --deleted-share, with -only readcost")
 	flag.IntVar(&f.small, "max-small-files", 0, "the ingest's --max-small-files, with -only readcost")
 	flag.BoolVar(&f.alone, "duckdb-alone", false, "leave Trino out, whose compilers and collectors go on beside DuckDB, with -only readcost")
-	flag.StringVar(&f.target, "target-file-size", "64MiB", "the ingest's and the compaction's --target-file-size, with -only readcost")
+	flag.StringVar(&f.target, "target-file-size", "256MiB", "the ingest's and the compaction's --target-file-size, with -only readcost")
 	flag.Float64Var(&f.churn, "churn", 0.5, "updates, as a share of the rows, with -only readcost")
 	flag.DurationVar(&f.every, "every", 20*time.Second, "time between looks, with -only readcost")
 	flag.DurationVar(&f.commit, "commit-interval", 10*time.Second, "the ingest's --commit-interval, with -only readcost")

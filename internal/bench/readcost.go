@@ -25,7 +25,7 @@ const (
 // How often they are timed: the least times, for so long; and with so many keys.
 const (
 	rounds   = 3
-	roundsIn = 10 * time.Second
+	roundsIn = 15 * time.Second
 	lookups  = 12
 )
 
@@ -53,7 +53,7 @@ func (b *bench) readCost(ctx context.Context, o fireOptions) (err error) {
 	if err := b.grow(ctx, box, o.rows); err != nil {
 		return err
 	}
-	target := []string{"--target-file-size", o.target} // by default small enough that the table has files that are full
+	target := []string{"--target-file-size", o.target}
 	for _, lake := range []string{fireLake, freshLake} {
 		if err := b.bring(ctx, lake, o.rows, target...); err != nil {
 			return err
