@@ -43,7 +43,7 @@ func TestRewriteAgainstInputs(t *testing.T) {
 
 // TestFilesSideBySide merges files of which few overlap: no more of them are open at once.
 func TestFilesSideBySide(t *testing.T) {
-	const files, rows = 10, 20_000 // more than two batches each
+	const files, rows = 8, 9_000 // more than a batch each
 	keys := map[string]shape{
 		"bigint":  shapes[0],
 		"decimal": shapes[1],
