@@ -171,11 +171,44 @@ func (w *FileWriter) Close() (*NewFile, error) {
 		Schema: w.fields, Spec: spec, PartitionValues: w.partition.values, Format: iceberg.ParquetFile, Metadata: meta,
 		FilePath: uri, FileSize: w.out.n, FormatVersion: w.t.format, Content: iceberg.EntryContentData,
 	})
+	if err == nil {
+		df, err = splitFarApart(df, spec, w.partition)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("statistics of %s: %w", uri, err)
 	}
 	w.t.lastID++
 	return &NewFile{ID: w.t.lastID, Path: uri, Rows: w.rows, Size: w.out.n, partition: w.partition, file: df}, nil
+}
+
+// splitBytes is how far apart in bytes the offsets at which readers may divide a data file are at least. Trino makes a split of
+// each, and reads the whole footer for each split: with an offset for each of our row groups, which are small, a lookup's time
+// would grow with the square of the file's size.
+const splitBytes = 32 << 20
+
+// splitFarApart returns the entry of a data file with fewer split offsets (table spec, "Manifests", split_offsets).
+func splitFarApart(f iceberg.DataFile, spec iceberg.PartitionSpec, p Partition) (iceberg.DataFile, error) {
+	b, err := iceberg.NewDataFileBuilder(spec, f.ContentType(), f.FilePath(), f.FileFormat(), p.values, nil, nil, f.Count(), f.FileSizeBytes())
+	if err != nil {
+		return nil, err
+	}
+	b.ColumnSizes(f.ColumnSizes()).ValueCounts(f.ValueCounts()).NullValueCounts(f.NullValueCounts()).NaNValueCounts(f.NaNValueCounts())
+	b.LowerBoundValues(f.LowerBoundValues()).UpperBoundValues(f.UpperBoundValues())
+	if id := f.SortOrderID(); id != nil {
+		b.SortOrderID(*id)
+	}
+	return b.SplitOffsets(farApart(f.SplitOffsets())).Build(), nil
+}
+
+// farApart returns those of the ascending offsets, the first one always, that are splitBytes or more from the one before.
+func farApart(offsets []int64) []int64 {
+	var kept []int64
+	for _, at := range offsets {
+		if len(kept) == 0 || at-kept[len(kept)-1] >= splitBytes {
+			kept = append(kept, at)
+		}
+	}
+	return kept
 }
 
 // Abort drops what was written.
