@@ -3,7 +3,6 @@ package lake
 import (
 	"bytes"
 	"math"
-	"slices"
 	"testing"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -104,18 +103,4 @@ func oneKey(t *testing.T, bound iceberg.Literal, kind iceberg.Type) arrow.Record
 	}
 	column := b.NewArray()
 	return array.NewRecordBatch(arrow.NewSchema([]arrow.Field{{Name: "k", Type: column.DataType()}}, nil), []arrow.Array{column}, 1)
-}
-
-// TestSplitOffsets: readers divide files at few places.
-func TestSplitOffsets(t *testing.T) {
-	const mib = 1 << 20
-	for _, c := range [][2][]int64{
-		{nil, nil},
-		{{4}, {4}},
-		{{4, 2 * mib, 31 * mib, 33 * mib, 34 * mib, 65*mib - 1, 65 * mib, 300 * mib}, {4, 33 * mib, 65 * mib, 300 * mib}},
-	} {
-		if got := farApart(c[0]); !slices.Equal(got, c[1]) {
-			t.Errorf("of %d are kept %d, not %d", c[0], got, c[1])
-		}
-	}
 }
