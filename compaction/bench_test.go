@@ -92,7 +92,7 @@ func benchmarkRewrite(b *testing.B, t *lake.Table, target int64) {
 	size := int64(0)
 	before := processor()
 	for b.Loop() {
-		r, err := rewrite(b.Context(), t, [][]*lake.FileInfo{inputs}, target, minHeld)
+		r, err := rewrite(b.Context(), t, nil, [][]*lake.FileInfo{inputs}, target, minHeld)
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -150,7 +150,7 @@ func BenchmarkApply(b *testing.B) {
 	for i := range infos {
 		inputs = append(inputs, &infos[i])
 	}
-	out, err := rewrite(b.Context(), t, [][]*lake.FileInfo{inputs}, 256<<20, minHeld)
+	out, err := rewrite(b.Context(), t, nil, [][]*lake.FileInfo{inputs}, 256<<20, minHeld)
 	if err != nil {
 		b.Fatal(err)
 	}

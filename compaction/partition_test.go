@@ -133,7 +133,7 @@ func TestDivide(t *testing.T) {
 			}
 			inputs = append(inputs, v.files[f.Path])
 		}
-		out, err := rewrite(t.Context(), v.table, [][]*lake.FileInfo{inputs}, 1<<20, 300<<10)
+		out, err := rewrite(t.Context(), v.table, nil, [][]*lake.FileInfo{inputs}, 1<<20, 300<<10)
 		b.must(err)
 		if n := len(out.outputs); n < 21 || n%7 != 0 {
 			t.Errorf("%d outputs, expected 7 in each of several portions", n)

@@ -22,6 +22,7 @@ type Options struct {
 	MaxPassBytes   int64   // bytes of input of one pass; default 64 GiB
 	MaxDeleteFiles int     // a file to which more delete files than this apply is rewritten; default 10
 	MaxSmallFiles  int     // a partition has at most so many brief files (Brief), whatever that costs; default 0: as the tiers have it
+	Pace           *Pace   // of rewrites that share it; default nil: as fast as they can
 }
 
 // Brief is the size in bytes below which a data file will be rewritten before long, and the table has few of its like. As in

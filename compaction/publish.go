@@ -96,7 +96,7 @@ func (v *View) Prepare(ctx context.Context, g Group, o Options) (*Rewrite, error
 		sets[len(sets)-1] = append(sets[len(sets)-1], info)
 	}
 	var err error
-	if r.out, err = rewrite(ctx, v.table, sets, o.TargetFileSize, max(o.MaxMergeMemory/4, minHeld)); err != nil {
+	if r.out, err = rewrite(ctx, v.table, o.Pace, sets, o.TargetFileSize, max(o.MaxMergeMemory/4, minHeld)); err != nil {
 		return nil, fmt.Errorf("%s: rewrite %d files (%s): %w", v.table.ID(), len(g.Files), g.Why, err)
 	}
 	r.inputs = slices.Concat(sets...)

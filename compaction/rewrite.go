@@ -23,6 +23,7 @@ type rewritten struct {
 type merger struct {
 	ctx    context.Context
 	t      *lake.Table
+	worker *worker
 	target int64     // bytes of an output
 	heap   []*cursor // the least current key first
 	later  []*cursor // not open yet, the least bound first
@@ -50,22 +51,23 @@ const recycled = 64 << 20
 // its partitions, holding up to hold bytes of them at once. Files that another program wrote in no order are sorted first.
 // Equal keys of different inputs, which a sound table does not have, are kept all, as readers of the inputs see them. When it
 // fails it leaves no file behind, as far as they can be deleted. t is used by this goroutine alone meanwhile.
-func rewrite(ctx context.Context, t *lake.Table, sets [][]*lake.FileInfo, target, hold int64) (*rewritten, error) {
-	return rewriteIn(ctx, t, sets, target, hold, sortMemory)
+func rewrite(ctx context.Context, t *lake.Table, pace *Pace, sets [][]*lake.FileInfo, target, hold int64) (*rewritten, error) {
+	return rewriteIn(ctx, t, pace, sets, target, hold, sortMemory)
 }
 
 // rewriteIn is rewrite with so many bytes of rows sorted at a time.
-func rewriteIn(ctx context.Context, t *lake.Table, sets [][]*lake.FileInfo, target, hold, sortBytes int64) (*rewritten, error) {
-	out, err := mergeSets(ctx, t, sets, disorder{}, target, hold)
+func rewriteIn(ctx context.Context, t *lake.Table, pace *Pace, sets [][]*lake.FileInfo, target, hold, sortBytes int64) (*rewritten, error) {
+	w := pace.work()
+	out, err := mergeSets(ctx, t, w, sets, disorder{}, target, hold)
 	var of *UnsortedError
 	if !errors.As(err, &of) {
 		return out, err
 	}
-	files, err := unsorted(ctx, t, slices.Concat(sets...))
+	files, err := unsorted(ctx, t, w, slices.Concat(sets...))
 	if err != nil {
 		return nil, err
 	}
-	return mergeSets(ctx, t, sets, disorder{files, sortBytes}, target, hold)
+	return mergeSets(ctx, t, w, sets, disorder{files, sortBytes}, target, hold)
 }
 
 // disorder is what is known of inputs that are not sorted.
@@ -75,8 +77,8 @@ type disorder struct {
 }
 
 // mergeSets is rewrite, with the unsorted inputs known; it fails with *UnsortedError when another one is not sorted.
-func mergeSets(ctx context.Context, t *lake.Table, sets [][]*lake.FileInfo, d disorder, target, hold int64) (_ *rewritten, err error) {
-	m := &merger{ctx: ctx, t: t, target: target, memory: lake.NewRecycler(recycled), out: &rewritten{moves: &moves{inputs: map[string]*moved{}, starts: []uint32{0}}}}
+func mergeSets(ctx context.Context, t *lake.Table, w *worker, sets [][]*lake.FileInfo, d disorder, target, hold int64) (_ *rewritten, err error) {
+	m := &merger{ctx: ctx, t: t, worker: w, target: target, memory: lake.NewRecycler(recycled), out: &rewritten{moves: &moves{inputs: map[string]*moved{}, starts: []uint32{0}}}}
 	m.gather.memory = m.memory
 	defer func() {
 		m.gather.reset()
@@ -101,7 +103,7 @@ func mergeSets(ctx context.Context, t *lake.Table, sets [][]*lake.FileInfo, d di
 				return nil, err
 			}
 		}
-		if err := m.set(inputs, d); err != nil {
+		if err := errors.Join(m.set(inputs, d), w.pay(ctx)); err != nil {
 			return nil, err
 		}
 	}
@@ -129,7 +131,7 @@ func (m *merger) set(inputs []*lake.FileInfo, d disorder) (err error) {
 		if !d.files[f.Path] {
 			continue
 		}
-		runs, err := sortRuns(m.ctx, m.t, f, d.bytes, m.memory)
+		runs, err := sortRuns(m.ctx, m.t, m.worker, f, d.bytes, m.memory)
 		if err != nil {
 			return err
 		}
@@ -270,6 +272,7 @@ func (m *merger) open() error {
 	if err := c.open(m.ctx, m.t, m.memory); err != nil {
 		return err
 	}
+	c.rows = pacedRows{c.rows, m.ctx, m.worker}
 	more, err := c.next()
 	if err != nil {
 		return err

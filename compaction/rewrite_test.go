@@ -30,7 +30,7 @@ func TestRewriteAgainstInputs(t *testing.T) {
 						b.random(load.keys, load.size, 0.1)
 					}
 					inputs := dataFiles(b.table)
-					got, err := rewrite(t.Context(), b.table, [][]*lake.FileInfo{inputs}, 40<<10, minHeld)
+					got, err := rewrite(t.Context(), b.table, nil, [][]*lake.FileInfo{inputs}, 40<<10, minHeld)
 					if err != nil {
 						t.Fatal(err)
 					}
@@ -91,7 +91,7 @@ func TestFilesSideBySide(t *testing.T) {
 			inputs := dataFiles(b.table)
 			b.rng.Shuffle(len(inputs), func(i, j int) { inputs[i], inputs[j] = inputs[j], inputs[i] })
 			open.most = 0
-			got, err := rewrite(t.Context(), b.table, [][]*lake.FileInfo{inputs}, 1<<30, minHeld)
+			got, err := rewrite(t.Context(), b.table, nil, [][]*lake.FileInfo{inputs}, 1<<30, minHeld)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -267,7 +267,7 @@ func TestOutputSizes(t *testing.T) {
 	for _, f := range inputs {
 		in += f.Size
 	}
-	one, err := rewrite(t.Context(), table, [][]*lake.FileInfo{inputs}, 2*in, minHeld)
+	one, err := rewrite(t.Context(), table, nil, [][]*lake.FileInfo{inputs}, 2*in, minHeld)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -276,7 +276,7 @@ func TestOutputSizes(t *testing.T) {
 	}
 	for n := int64(2); n <= 3; n++ {
 		target := one.bytes / n
-		out, err := rewrite(t.Context(), table, [][]*lake.FileInfo{inputs}, target, minHeld)
+		out, err := rewrite(t.Context(), table, nil, [][]*lake.FileInfo{inputs}, target, minHeld)
 		if err != nil {
 			t.Fatal(err)
 		}

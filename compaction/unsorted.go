@@ -40,7 +40,7 @@ type sortedRun struct {
 }
 
 // unsorted names the inputs whose live rows do not come in key order. It reads the key columns alone.
-func unsorted(ctx context.Context, t *lake.Table, inputs []*lake.FileInfo) (map[string]bool, error) {
+func unsorted(ctx context.Context, t *lake.Table, w *worker, inputs []*lake.FileInfo) (map[string]bool, error) {
 	found := map[string]bool{}
 	for _, f := range inputs {
 		k, err := newKeys(t)
@@ -52,7 +52,7 @@ func unsorted(ctx context.Context, t *lake.Table, inputs []*lake.FileInfo) (map[
 			k.columns[i] = i
 		}
 		err = t.ReadColumns(ctx, &f.DataFile, columns, func(rec arrow.RecordBatch, _ uint64) error {
-			return k.load(rec)
+			return errors.Join(k.load(rec), w.pay(ctx))
 		})
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", f.Path, err)
@@ -65,7 +65,7 @@ func unsorted(ctx context.Context, t *lake.Table, inputs []*lake.FileInfo) (map[
 }
 
 // sortRuns reads a data file and writes its live rows as sorted runs of about so many bytes.
-func sortRuns(ctx context.Context, t *lake.Table, f *lake.FileInfo, bytes int64, mem memory.Allocator) (_ *sortedRuns, err error) {
+func sortRuns(ctx context.Context, t *lake.Table, w *worker, f *lake.FileInfo, bytes int64, mem memory.Allocator) (_ *sortedRuns, err error) {
 	if f.Rows > math.MaxUint32 {
 		return nil, fmt.Errorf("%s has more than %d rows", f.Path, uint32(math.MaxUint32))
 	}
@@ -88,7 +88,7 @@ func sortRuns(ctx context.Context, t *lake.Table, f *lake.FileInfo, bytes int64,
 	p := sorter{table: t, file: f, spill: s.spill, gather: gatherer{memory: mem}}
 	defer p.reset()
 	for {
-		if err := ctx.Err(); err != nil {
+		if err := errors.Join(ctx.Err(), w.pay(ctx)); err != nil {
 			return nil, err
 		}
 		rec, err := rows.Next()

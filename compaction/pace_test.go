@@ -1,0 +1,104 @@
+package compaction
+
+import (
+	"context"
+	"errors"
+	"math"
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"github.com/tidemark/tidemark/lake"
+)
+
+// TestPace lets rewrites work for a minute of a clock that goes on only while all wait.
+func TestPace(t *testing.T) {
+	const ms = time.Millisecond
+	for _, c := range []struct {
+		processors float64
+		batches    []time.Duration // of each rewrite
+		worked     []float64       // minutes
+	}{
+		{1, []time.Duration{10 * ms}, []float64{1}},
+		{1, []time.Duration{10 * ms, 30 * ms}, []float64{0.46, 0.54}},
+		{0.25, []time.Duration{10 * ms}, []float64{0.25}},
+		{0.25, []time.Duration{10 * ms, 30 * ms}, []float64{0.065, 0.19}},
+		{2, []time.Duration{10 * ms, 30 * ms}, []float64{1, 1}},
+		{1, []time.Duration{10 * ms, time.Hour}, []float64{1, 60}}, // the store does not answer
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			pace := NewPace(c.processors)
+			worked := make([]time.Duration, len(c.batches))
+			var wait sync.WaitGroup
+			end := time.Now().Add(time.Minute)
+			for i, batch := range c.batches {
+				wait.Go(func() {
+					for w := pace.work(); time.Now().Before(end); {
+						<-time.After(batch)
+						worked[i] += batch
+						if err := w.pay(t.Context()); err != nil {
+							t.Error(err)
+						}
+					}
+				})
+			}
+			wait.Wait()
+			for i := range worked {
+				if got := worked[i].Minutes(); math.Abs(got-c.worked[i]) > 0.01 {
+					t.Errorf("%g processors, batches of %s: rewrite %d worked for %g minutes of one, expected %g", c.processors, c.batches, i, got, c.worked[i])
+				}
+			}
+		})
+	}
+}
+
+// TestRewritesPay rewrites files, sorted or to be sorted first, at a pace that never lets them wait: what they paid is most of the time they took.
+// At a pace that is used up they wait with the first batch, until they are canceled, and leave no file behind.
+func TestRewritesPay(t *testing.T) {
+	const rows = 60_000
+	for name, order := range map[string][]int{"sorted": numbers(0, rows), "unsorted": rand.New(rand.NewPCG(1, 2)).Perm(rows)} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, 3, shapes[0], nil)
+			files, err := b.write(order)
+			b.must(err)
+			b.must(b.commit(files, nil))
+			inputs := [][]*lake.FileInfo{dataFiles(b.table)}
+
+			const plenty = 1 << 40
+			pace := &Pace{rate.NewLimiter(1e-9, plenty)}
+			began := time.Now()
+			got, err := rewrite(t.Context(), b.table, pace, inputs, 1<<30, minHeld)
+			took := time.Since(began)
+			b.must(err)
+			if paid := time.Duration(plenty-pace.limiter.Tokens()) * time.Microsecond; paid < took/2 || paid > took {
+				t.Errorf("paid for %s of %s", paid, took)
+			}
+			b.compare(inputs[0], got)
+			b.must(b.table.Discard(t.Context(), got.outputs))
+
+			pace = NewPace(1e-9)
+			pace.limiter.AllowN(time.Now(), pace.limiter.Burst())
+			ctx, cancel := context.WithCancel(t.Context())
+			ended := make(chan error, 1)
+			go func() {
+				_, err := rewrite(ctx, b.table, pace, inputs, 1<<30, minHeld)
+				ended <- err
+			}()
+			select {
+			case err := <-ended:
+				t.Errorf("ended: %v", err)
+			case <-time.After(2 * took):
+			}
+			b.noStrays() // it has not come far
+			cancel()
+			if err := <-ended; !errors.Is(err, context.Canceled) {
+				t.Errorf("canceled: %v", err)
+			}
+			b.noStrays()
+		})
+	}
+}
