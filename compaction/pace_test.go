@@ -24,9 +24,9 @@ func TestPace(t *testing.T) {
 		worked     []float64       // minutes
 	}{
 		{1, []time.Duration{10 * ms}, []float64{1}},
-		{1, []time.Duration{10 * ms, 30 * ms}, []float64{0.46, 0.54}},
+		{1, []time.Duration{10 * ms, 30 * ms}, []float64{0.45, 0.55}},
 		{0.25, []time.Duration{10 * ms}, []float64{0.25}},
-		{0.25, []time.Duration{10 * ms, 30 * ms}, []float64{0.065, 0.19}},
+		{0.25, []time.Duration{10 * ms, 30 * ms}, []float64{0.06, 0.19}},
 		{2, []time.Duration{10 * ms, 30 * ms}, []float64{1, 1}},
 		{1, []time.Duration{10 * ms, time.Hour}, []float64{1, 60}}, // the store does not answer
 	} {
@@ -47,10 +47,15 @@ func TestPace(t *testing.T) {
 				})
 			}
 			wait.Wait()
+			sum, expected := 0.0, 0.0
 			for i := range worked {
-				if got := worked[i].Minutes(); math.Abs(got-c.worked[i]) > 0.01 {
+				sum, expected = sum+worked[i].Minutes(), expected+c.worked[i]
+				if got := worked[i].Minutes(); math.Abs(got-c.worked[i]) > 0.05 {
 					t.Errorf("%g processors, batches of %s: rewrite %d worked for %g minutes of one, expected %g", c.processors, c.batches, i, got, c.worked[i])
 				}
+			}
+			if math.Abs(sum-expected) > 0.01 {
+				t.Errorf("%g processors, batches of %s: %g minutes of work in one, expected %g", c.processors, c.batches, sum, expected)
 			}
 		})
 	}

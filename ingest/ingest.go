@@ -29,6 +29,7 @@ import (
 	"cmp"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"time"
 
 	"github.com/tidemark/tidemark/compaction"
@@ -63,7 +64,7 @@ type Options struct {
 	Strict         bool          // stop at the first sign that lake and source differ
 
 	// Compact says when data files are rewritten beside the stream; nil: never. A rewrite takes a quarter of Memory on top, at least
-	// compactMemory, and one of small files beside a long one half of that again; together they keep a processor busy, or what Pace says.
+	// compactMemory, and one of small files beside a long one half of that again; together they keep a quarter of the processors busy, or what Pace says.
 	Compact *compaction.Options
 	// Brief is in bytes: a data file of about less is compressed for speed instead of size, for it will be rewritten before long.
 	// Default: as rewrites do it where Compact is set, else 0.
@@ -145,7 +146,7 @@ func (o *Options) EnsureDefaults() {
 	if o.Compact != nil {
 		o.Compact.MaxMergeMemory = cmp.Or(o.Compact.MaxMergeMemory, max(o.Memory/4, compactMemory))
 		o.Compact.EnsureDefaults()
-		o.Compact.Pace = cmp.Or(o.Compact.Pace, compaction.NewPace(1))
+		o.Compact.Pace = cmp.Or(o.Compact.Pace, compaction.NewPace(float64(runtime.GOMAXPROCS(0))/4))
 		o.Brief, o.BriefLoad = cmp.Or(o.Brief, o.Compact.Brief()), cmp.Or(o.BriefLoad, o.Compact.BriefLoad())
 	}
 	o.Outside.EnsureDefaults()

@@ -66,10 +66,12 @@ func (a *app) ingestCommand() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				if !(processors > 0) {
-					return usageError{fmt.Errorf("--compact-cpu %g: expected more than 0", processors)}
+				if !(processors >= 0) {
+					return usageError{fmt.Errorf("--compact-cpu %g: expected more than 0, or 0 for a quarter of all", processors)}
 				}
-				compact.Pace = compaction.NewPace(processors)
+				if processors > 0 {
+					compact.Pace = compaction.NewPace(processors)
+				}
 				o.Compact = &compact
 				if o.Outside, err = engine.open(); err != nil {
 					return err
@@ -128,7 +130,7 @@ func (a *app) ingestCommand() *cobra.Command {
 	f.StringVar((*string)(&o.OnDiverged), "on-diverged", "stop", "when tables have what no server has any more: `stop or reload` them; stop ends with exit code 3")
 	f.BoolVar(&o.Strict, "strict", false, "stop at the first sign that lake and source differ")
 	f.StringVar(&compact, "compact", "on", "rewrite data files beside the stream and expire old snapshots: `on or off`")
-	f.Float64Var(&processors, "compact-cpu", 1, "with --compact on: rewrites together keep at most so many `processors` busy; 0.25 is a quarter of one")
+	f.Float64Var(&processors, "compact-cpu", 0, "with --compact on: rewrites together keep at most so many `processors` busy, such as 0.5 (default: a quarter of all)")
 	rewrites.flags(f)
 	f.DurationVar(&o.Expire.Age, "expire-after", 0, "with --compact on: snapshots younger than this `duration` stay (default 24h)")
 	f.IntVar(&o.Expire.Keep, "keep-snapshots", 0, "with --compact on: so `many` snapshots stay, however old (default 20)")

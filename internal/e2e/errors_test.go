@@ -44,7 +44,7 @@ func TestUsageErrors(t *testing.T) {
 		"bad gtid":        {[]string{"ingest", "--source", source, "--lake", "file://" + dir, "--start", "gtid:abc:1"}, "abc"},
 		"bad format":      {[]string{"ingest", "--source", source, "--lake", "file://" + dir, "--start", "earliest", "--format-version", "4"}, "2 or 3"},
 		"bad memory":      {[]string{"ingest", "--source", source, "--lake", "file://" + dir, "--start", "earliest", "--memory", "lots"}, "512MiB"},
-		"bad processors":  {[]string{"ingest", "--source", source, "--lake", "file://" + dir, "--start", "earliest", "--compact-cpu", "0"}, "--compact-cpu 0: expected more than 0"},
+		"bad processors":  {[]string{"ingest", "--source", source, "--lake", "file://" + dir, "--start", "earliest", "--compact-cpu", "-1"}, "--compact-cpu -1: expected more than 0"},
 		"unknown flag":    {[]string{"ingest", "--sauce", "x"}, "--sauce"},
 		"unknown command": {[]string{"ingst"}, "ingst"},
 		"unknown key":     {[]string{"ingest", "-c", file, "--source", source, "--start", "earliest"}, file + `:2: unknown key "comit-interval"; did you mean "commit-interval"?`},
