@@ -91,7 +91,7 @@ func flush(ctx context.Context, j job, observe func(Event)) error {
 		if err := r.sink.publish(ctx, r.rewritten); err != nil {
 			return err
 		}
-		observe(Resize{r.sink.name, r.sink.table.Size()})
+		observe(Rewritten{r.sink.name, r.rewrite.Files, r.rewrite.Bytes, r.rewrite.Took, r.sink.table.Size()})
 	}
 	for s, p := range busy {
 		g.Go(func() error {

@@ -42,10 +42,13 @@ type Mark struct {
 	Size   lake.Size // another program may have changed it
 }
 
-// Resize tells that a table's files were rewritten beside the stream.
-type Resize struct {
-	Table string
-	Size  lake.Size
+// Rewritten tells that data files of a table were rewritten beside the stream.
+type Rewritten struct {
+	Table    string
+	Files    int           // data files written
+	Bytes    int64         // of those, also when they came too late and were dropped
+	Duration time.Duration // of reading and writing
+	Size     lake.Size     // of the table now
 }
 
 // Foreign tells that another program committed to a table.
@@ -137,22 +140,22 @@ type Probe struct {
 	Known    bool           // Position is known: the verdicts are about it
 }
 
-func (Open) event()    {}
-func (Commit) event()  {}
-func (Mark) event()    {}
-func (Resize) event()  {}
-func (Foreign) event() {}
-func (Sent) event()    {}
-func (Stop) event()    {}
-func (Gone) event()    {}
-func (Load) event()    {}
-func (Begin) event()   {}
-func (Follow) event()  {}
-func (Lost) event()    {}
-func (Wait) event()    {}
-func (Flush) event()   {}
-func (Fail) event()    {}
-func (Probe) event()   {}
+func (Open) event()      {}
+func (Commit) event()    {}
+func (Mark) event()      {}
+func (Rewritten) event() {}
+func (Foreign) event()   {}
+func (Sent) event()      {}
+func (Stop) event()      {}
+func (Gone) event()      {}
+func (Load) event()      {}
+func (Begin) event()     {}
+func (Follow) event()    {}
+func (Lost) event()      {}
+func (Wait) event()      {}
+func (Flush) event()     {}
+func (Fail) event()      {}
+func (Probe) event()     {}
 
 // observe passes an event on. Any goroutine of the pipeline may call it.
 func (p *pipeline) observe(e Event) {

@@ -37,6 +37,8 @@ var (
 	tableLast           = desc("table_last_transaction_timestamp_seconds", "When the last transaction of the checkpoint was committed at the source.", "table")
 	tableCommit         = desc("table_commit_seconds", "What commits with changes took, writing included.", "table")
 	tableWritten        = desc("table_commit_bytes", "Bytes of the data files that commits wrote.", "table")
+	tableRewrite        = desc("table_rewrite_seconds", "What rewrites beside the stream took, from reading to written files.", "table")
+	tableRewritten      = desc("table_rewrite_bytes", "Bytes of the data files that rewrites beside the stream wrote.", "table")
 	tableRowsIn         = desc("table_rows_in_total", "Row changes as the source made them.", "table", "change")
 	tableContradictions = desc("table_contradictions_total", "Changes that did not fit what the lake has.", "table")
 	tableForeign        = desc("table_foreign_commits_total", "Commits of other programs, by what they did to the number of rows: same, changed.", "table", "rows")
@@ -59,7 +61,7 @@ var (
 	all = []*prometheus.Desc{
 		healthy, following, headroom, lastProbe, failures,
 		serverUp, serverServes, serverInUse, serverLag, serverRetention, serverHeadroom, serverLacks, serverUnread, serverGaps, serverErrant,
-		tableAge, tableLast, tableCommit, tableWritten, tableRowsIn, tableContradictions, tableForeign, tableSent, tableRows, tableDataFiles, tableDeleteFiles, tableBytes, tableStopped, tableState,
+		tableAge, tableLast, tableCommit, tableWritten, tableRewrite, tableRewritten, tableRowsIn, tableContradictions, tableForeign, tableSent, tableRows, tableDataFiles, tableDeleteFiles, tableBytes, tableStopped, tableState,
 		loadRows, loadEstimate, loadBytes, loadRanges, loadOpen, loadRate, loadLeft,
 	}
 )
@@ -182,6 +184,8 @@ func (s scrape) table(name string, t *table) {
 	}
 	s.summary(tableCommit, t.commits, t.seconds, name)
 	s.summary(tableWritten, t.commits, t.written, name)
+	s.summary(tableRewrite, t.compactions, t.compacting, name)
+	s.summary(tableRewritten, t.compactions, t.compacted, name)
 	s.counter(tableRowsIn, float64(t.changes.Inserts), name, "insert")
 	s.counter(tableRowsIn, float64(t.changes.Updates), name, "update")
 	s.counter(tableRowsIn, float64(t.changes.Deletes), name, "delete")

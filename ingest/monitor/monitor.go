@@ -60,6 +60,9 @@ type table struct {
 	commits        uint64
 	seconds        float64           // all commits took
 	written        float64           // bytes of data files
+	compactions    uint64            // rewrites of ours
+	compacting     float64           // seconds that these took
+	compacted      float64           // bytes of data files that they wrote
 	sent           map[string]uint64 // to an engine, by ingest.Sent.Result; nil: never
 }
 
@@ -110,8 +113,12 @@ func (m *Monitor) Observe(e ingest.Event) {
 		t := m.table(e.Table)
 		t.record(e.Record, m.now())
 		t.size = e.Size
-	case ingest.Resize:
-		m.table(e.Table).size = e.Size
+	case ingest.Rewritten:
+		t := m.table(e.Table)
+		t.size = e.Size
+		t.compactions++
+		t.compacting += e.Duration.Seconds()
+		t.compacted += float64(e.Bytes)
 	case ingest.Foreign:
 		t := m.table(e.Table)
 		t.size = e.Size

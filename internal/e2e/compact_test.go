@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -99,12 +100,27 @@ func TestCompactInsideIngest(t *testing.T) {
 			s.Exec(t, schema)
 			lake := localLake(t)
 			stop := background(t, newWorkload(12), s)
-			p := startIngest(t, lake, testenv.URL(s), "--format-version", format, "--commit-interval", "50ms")
+			p := startIngest(t, lake, testenv.URL(s), "--format-version", format, "--commit-interval", "50ms", "--serve", "127.0.0.1:0")
 			until(t, "tables were compacted", func() (bool, string) {
 				text := p.text()
 				return strings.Count(text, "msg=compacted") >= 12, text
 			})
 			stop()
+			address := p.served()
+			until(t, "the metrics tell of the rewrites that the log tells of", func() (bool, string) {
+				said := map[string]bool{}
+				for _, m := range regexp.MustCompile(`msg=compacted table=(\S+)`).FindAllStringSubmatch(p.text(), -1) {
+					said[m[1]] = true
+				}
+				for table := range said {
+					for _, name := range []string{"bytes_sum", "seconds_sum", "bytes_count"} {
+						if v, _ := metric(t, address, fmt.Sprintf("tidemark_table_rewrite_%s{table=%q}", name, table)); v <= 0 {
+							return false, fmt.Sprintf("%s of %s: %g\n%s", name, table, v, p.text())
+						}
+					}
+				}
+				return len(said) > 0, p.text()
+			})
 			p.stop()
 			if strings.Contains(p.text(), "starting again") {
 				t.Errorf("compaction was in the way of a commit:\n%s", p.text())
