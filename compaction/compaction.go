@@ -18,8 +18,10 @@
 // divide.go   rows of other partition specs among the table's partitions
 // gather.go   runs of rows of several inputs into one record batch
 // unsorted.go inputs of other programs that are not sorted by the key
+// pace.go     how much of the processors rewrites take
 // remap.go    where every row went
 // publish.go  Prepare and Publish
 // orphans.go  files that nothing references
 // pass.go     one pass over a table
+// engine.go   rewrites that an engine does instead; trino.go, spark.go
 package compaction
