@@ -18,7 +18,8 @@ const compactionLimit = 5 * time.Minute
 
 // beside measures what one compaction of the whole table does to the ingest beside which it runs. The updates wait in the binary
 // log, so that the ingest, and not the source that makes them on the same processors, sets the pace: first without
-// compaction, which leaves every file with so many deleted rows that it is to be rewritten, then with it.
+// compaction, which leaves every file with so many deleted rows that it is to be rewritten, then with it. Or they come in at a
+// rate, which the ingest follows as far as it can.
 func (b *bench) beside(ctx context.Context, o fireOptions) error {
 	box, err := toolbox.Open(func(line string) { fmt.Println(line) })
 	if err != nil {
@@ -28,7 +29,7 @@ func (b *bench) beside(ctx context.Context, o fireOptions) error {
 	if err := b.fill(ctx, box, o.rows); err != nil {
 		return err
 	}
-	waiting, err := b.await(ctx, o.rows)
+	enough, end, err := b.feed(ctx, o)
 	if err != nil {
 		return err
 	}
@@ -36,8 +37,8 @@ func (b *bench) beside(ctx context.Context, o fireOptions) error {
 	if err != nil {
 		return err
 	}
-	without, err := f.over(ctx, func(changes int64) bool { return changes >= waiting })
-	if err := errors.Join(err, f.stop()); err != nil {
+	without, err := f.over(ctx, func(changes int64) bool { return changes >= enough })
+	if err := errors.Join(err, end(), f.stop()); err != nil {
 		return err
 	}
 	before := map[string]bool{}
@@ -50,7 +51,7 @@ func (b *bench) beside(ctx context.Context, o fireOptions) error {
 	}); err != nil {
 		return err
 	}
-	if waiting, err = b.await(ctx, o.rows); err != nil {
+	if enough, end, err = b.feed(ctx, o); err != nil {
 		return err
 	}
 	if f, err = b.follow(ctx, "--commit-interval", "5s"); err != nil {
@@ -66,8 +67,9 @@ func (b *bench) beside(ctx context.Context, o fireOptions) error {
 		}
 		return left
 	}
-	with, err := f.over(ctx, func(changes int64) bool { return look() == 0 || changes >= waiting })
-	for err == nil && look() > 0 && time.Since(began) < compactionLimit { // it ends beside a source that is quiet now
+	tooLong := func() bool { return time.Since(began) >= compactionLimit }
+	with, err := f.over(ctx, func(changes int64) bool { return look() == 0 || tooLong() || o.coming == 0 && changes >= enough })
+	for err == nil && look() > 0 && !tooLong() { // it ends beside a source that is quiet now
 		select {
 		case err = <-f.ended:
 			return f.failed(errors.Join(err, errors.New("ingest ended")))
@@ -77,7 +79,7 @@ func (b *bench) beside(ctx context.Context, o fireOptions) error {
 		}
 	}
 	compacting := time.Since(began)
-	if err := errors.Join(err, f.stop()); err != nil {
+	if err := errors.Join(err, end(), f.stop()); err != nil {
 		return err
 	}
 	dropped := int64(0)
@@ -94,6 +96,15 @@ func (b *bench) beside(ctx context.Context, o fireOptions) error {
 		fmt.Println("the log says:", line)
 	}
 	return b.settle(ctx)
+}
+
+// feed has the source make updates, which wait or come in until end is called. So many are worth measuring.
+func (b *bench) feed(ctx context.Context, o fireOptions) (enough int64, end func() error, err error) {
+	if o.coming > 0 {
+		return int64(besideChurn * float64(o.rows)), b.update(ctx, o.rows, o.coming).end, nil
+	}
+	enough, err = b.await(ctx, o.rows)
+	return enough, func() error { return nil }, err
 }
 
 // await has the source make updates that nobody reads yet, and returns how many.

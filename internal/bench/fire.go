@@ -33,6 +33,7 @@ import (
 type fireOptions struct {
 	rows   int
 	rate   int // updates a second
+	coming int // the same beside a compaction; 0: they wait
 	churn  float64
 	share  float64 // of deleted rows from which on a file is rewritten
 	small  int     // files that may be left unmerged

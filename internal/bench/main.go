@@ -50,6 +50,7 @@ func main() {
 	var f fireOptions
 	flag.IntVar(&f.rows, "rows", 20_000_000, "rows of the table, with -only")
 	flag.IntVar(&f.rate, "rate", 20_000, "updates a second that are sent, with -only readcost")
+	flag.IntVar(&f.coming, "coming", 0, "updates a second that come in meanwhile, instead of waiting in the binary log, with -only beside")
 	flag.Float64Var(&f.share, "deleted-share", 0.2, "the ingest's --deleted-share, with -only readcost")
 	flag.IntVar(&f.small, "max-small-files", 0, "the ingest's --max-small-files, with -only readcost")
 	flag.BoolVar(&f.alone, "duckdb-alone", false, "leave Trino out, whose compilers and collectors go on beside DuckDB, with -only readcost")
