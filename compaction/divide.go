@@ -67,9 +67,6 @@ func (d *divider) write() error {
 	if d.rows == 0 {
 		return nil
 	}
-	if err := d.m.ctx.Err(); err != nil {
-		return err
-	}
 	all, err := d.together()
 	if err != nil {
 		return err
@@ -95,6 +92,9 @@ func (d *divider) write() error {
 		places[row] = d.m.ordinal + uint32(next[n])
 		next[n]++
 	}
+	if err := d.m.worker.pay(); err != nil {
+		return err
+	}
 	for n := range d.partitioner.Partitions() {
 		if own := order[ends[n]:ends[n+1]]; len(own) > 0 {
 			if err := d.file(all, own, d.partitioner.Partition(int32(n))); err != nil {
@@ -117,7 +117,10 @@ func (d *divider) file(rows arrow.RecordBatch, order []int32, in lake.Partition)
 		return err
 	}
 	w.In(in)
-	if err := merge.Gather(d.m.memory, rows, order, batchRows, w.Write); err != nil {
+	err = merge.Gather(d.m.memory, rows, order, batchRows, func(rec arrow.RecordBatch) error {
+		return errors.Join(w.Write(rec), d.m.worker.pay())
+	})
+	if err != nil {
 		return errors.Join(err, w.Abort())
 	}
 	f, err := w.Close()

@@ -3,8 +3,10 @@ package compaction
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -24,7 +26,7 @@ func TestPace(t *testing.T) {
 		worked     []float64       // minutes
 	}{
 		{1, []time.Duration{10 * ms}, []float64{1}},
-		{1, []time.Duration{10 * ms, 30 * ms}, []float64{0.45, 0.55}},
+		{1, []time.Duration{10 * ms, 30 * ms}, []float64{0.4, 0.6}},
 		{0.25, []time.Duration{10 * ms}, []float64{0.25}},
 		{0.25, []time.Duration{10 * ms, 30 * ms}, []float64{0.06, 0.19}},
 		{2, []time.Duration{10 * ms, 30 * ms}, []float64{1, 1}},
@@ -37,10 +39,10 @@ func TestPace(t *testing.T) {
 			end := time.Now().Add(time.Minute)
 			for i, batch := range c.batches {
 				wait.Go(func() {
-					for w := pace.work(); time.Now().Before(end); {
+					for w := pace.work(t.Context()); time.Now().Before(end); {
 						<-time.After(batch)
 						worked[i] += batch
-						if err := w.pay(t.Context()); err != nil {
+						if err := w.pay(); err != nil {
 							t.Error(err)
 						}
 					}
@@ -74,7 +76,7 @@ func TestRewritesPay(t *testing.T) {
 			inputs := [][]*lake.FileInfo{dataFiles(b.table)}
 
 			const plenty = 1 << 40
-			pace := &Pace{rate.NewLimiter(1e-9, plenty)}
+			pace := &Pace{rate.NewLimiter(1e-9, plenty), paceSlack}
 			began := time.Now()
 			got, err := rewrite(t.Context(), b.table, pace, inputs, 1<<30, minHeld)
 			took := time.Since(began)
@@ -104,6 +106,47 @@ func TestRewritesPay(t *testing.T) {
 				t.Errorf("canceled: %v", err)
 			}
 			b.noStrays()
+		})
+	}
+}
+
+// TestRewritesPayForEachBatch counts payments, at a pace where each costs a microsecond. However many rows a rewrite sorts or divides at once, it pays
+// for all batches that it reads and for all that it writes.
+func TestRewritesPayForEachBatch(t *testing.T) {
+	const batches, parts = 12, 5
+	for _, c := range []struct {
+		name              string
+		unsorted, divided bool
+		payments          int // at least
+	}{
+		{"sorted", false, false, batches},
+		{"unsorted", true, false, 7 * batches}, // it looks at the keys, reads to sort, writes runs in smaller batches, merges them
+		{"divided", false, true, 2 * batches},
+		{"unsorted and divided", true, true, 8 * batches},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			b := newBench(t, 3, shapes[0], nil)
+			order := numbers(0, batches*batchRows)
+			if c.unsorted {
+				slices.Reverse(order)
+			}
+			files, err := b.write(order)
+			b.must(err)
+			b.must(b.commit(files, nil))
+			if c.divided {
+				b.partitionBy(fmt.Sprintf("bucket(%d, n)", parts))
+			}
+			const plenty = 1 << 40
+			pace := &Pace{rate.NewLimiter(1e-9, plenty), time.Microsecond}
+			got, err := rewrite(t.Context(), b.table, pace, [][]*lake.FileInfo{dataFiles(b.table)}, 1<<30, 1<<30)
+			b.must(err)
+			if c.divided && len(got.outputs) != parts {
+				t.Errorf("%d outputs, expected one for each of %d partitions", len(got.outputs), parts)
+			}
+			if n := int(plenty - pace.limiter.Tokens()); n < c.payments {
+				t.Errorf("%d payments for %d batches, expected at least %d", n, batches, c.payments)
+			}
+			b.must(b.table.Discard(t.Context(), got.outputs))
 		})
 	}
 }

@@ -57,7 +57,7 @@ func rewrite(ctx context.Context, t *lake.Table, pace *Pace, sets [][]*lake.File
 
 // rewriteIn is rewrite with so many bytes of rows sorted at a time.
 func rewriteIn(ctx context.Context, t *lake.Table, pace *Pace, sets [][]*lake.FileInfo, target, hold, sortBytes int64) (*rewritten, error) {
-	w := pace.work()
+	w := pace.work(ctx)
 	out, err := mergeSets(ctx, t, w, sets, disorder{}, target, hold)
 	var of *UnsortedError
 	if !errors.As(err, &of) {
@@ -103,7 +103,7 @@ func mergeSets(ctx context.Context, t *lake.Table, w *worker, sets [][]*lake.Fil
 				return nil, err
 			}
 		}
-		if err := errors.Join(m.set(inputs, d), w.pay(ctx)); err != nil {
+		if err := errors.Join(m.set(inputs, d), w.pay()); err != nil {
 			return nil, err
 		}
 	}
@@ -272,7 +272,7 @@ func (m *merger) open() error {
 	if err := c.open(m.ctx, m.t, m.memory); err != nil {
 		return err
 	}
-	c.rows = pacedRows{c.rows, m.ctx, m.worker}
+	c.rows = pacedRows{c.rows, m.worker}
 	more, err := c.next()
 	if err != nil {
 		return err

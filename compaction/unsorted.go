@@ -52,7 +52,7 @@ func unsorted(ctx context.Context, t *lake.Table, w *worker, inputs []*lake.File
 			k.columns[i] = i
 		}
 		err = t.ReadColumns(ctx, &f.DataFile, columns, func(rec arrow.RecordBatch, _ uint64) error {
-			return errors.Join(k.load(rec), w.pay(ctx))
+			return errors.Join(k.load(rec), w.pay())
 		})
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", f.Path, err)
@@ -85,10 +85,10 @@ func sortRuns(ctx context.Context, t *lake.Table, w *worker, f *lake.FileInfo, b
 	if err := os.Remove(s.spill.Name()); err != nil {
 		return nil, err
 	}
-	p := sorter{table: t, file: f, spill: s.spill, gather: gatherer{memory: mem}}
+	p := sorter{table: t, file: f, spill: s.spill, gather: gatherer{memory: mem}, worker: w}
 	defer p.reset()
 	for {
-		if err := errors.Join(ctx.Err(), w.pay(ctx)); err != nil {
+		if err := w.pay(); err != nil {
 			return nil, err
 		}
 		rec, err := rows.Next()
@@ -189,6 +189,7 @@ type sorter struct {
 	first   []int64 // position of each batch's first row
 	bytes   int64
 	gather  gatherer
+	worker  *worker
 }
 
 // place is a row of one of the batches.
@@ -241,7 +242,7 @@ func (p *sorter) write() (_ *sortedRun, err error) {
 		if err != nil {
 			return nil, errors.Join(err, w.Close())
 		}
-		err = w.Write(rec)
+		err = errors.Join(w.Write(rec), p.worker.pay())
 		rec.Release()
 		if err != nil {
 			return nil, errors.Join(err, w.Close())
