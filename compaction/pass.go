@@ -78,6 +78,7 @@ func Pass(ctx context.Context, l *lake.Lake, id catalog.Identifier, o PassOption
 	if err != nil {
 		return r, err
 	}
+	o.Alone = o.Alone || o.Outside.Engine != nil
 	r.Planned = view.Plan(o.Options)
 	here, work := view.Divide(r.Planned, o.Options, o.Outside)
 	if len(work.Groups) > 0 {

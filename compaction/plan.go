@@ -22,6 +22,7 @@ type Options struct {
 	MaxPassBytes   int64   // bytes of input of one pass; default 64 GiB
 	MaxDeleteFiles int     // a file to which more delete files than this apply is rewritten; default 10
 	MaxSmallFiles  int     // a partition has at most so many brief files (Brief), whatever that costs; default 0: as the tiers have it
+	Alone          bool    // worn files take no small ones along: for rewrites that may have to wait, while small files are merged; default false
 	Pace           *Pace   // of rewrites that share it; default nil: as fast as they can
 }
 
@@ -117,6 +118,14 @@ type Plan struct {
 	Left   int   // groups that would be worth it but are left to the next pass, because of MaxPassBytes
 }
 
+// reaches reports whether keys of the two files may lie among each other.
+func (f *File) reaches(other *File) bool {
+	if len(f.Low) == 0 || len(f.High) == 0 || len(other.Low) == 0 || len(other.High) == 0 {
+		return true
+	}
+	return bytes.Compare(f.Low, other.High) <= 0 && bytes.Compare(other.Low, f.High) <= 0
+}
+
 // near is how many times larger a file is at most that is merged with smaller ones before it has to be: left alone, it would soon
 // be one of several of about a size, each of which is merged with every commit in its turn.
 const near = 4
@@ -186,20 +195,23 @@ func mergeMemory(files []File, next *File) int64 {
 //
 //  1. A file of which more than DeletedShare of the rows is deleted, or to which more than MaxDeleteFiles apply, is worn:
 //     it is rewritten.
-//  2. Other files that are not full are put into size tiers. A tier with at least MinInputs files is merged. With MaxSmallFiles
+//  2. A merge of worn files takes small files along that have a MinInputs-th of its live bytes at most, unless its output would reach
+//     into larger files that it did not reach into without them. So updated rows come back to where they were.
+//  3. Other files that are not full are put into size tiers. A tier with at least MinInputs files is merged. With MaxSmallFiles
 //     brief files are in no tier: the smallest are merged until no more than MaxSmallFiles are left, and the next larger one goes
 //     with them when they come near its size.
-//  3. Worn files are merged with each other, and small files of one tier with each other, in the order of their lowest
+//  4. Worn files are merged with each other, and small files of one tier with each other, in the order of their lowest
 //     keys, so that neighbours come together and outputs overlap little. A merge is closed when another file would take
 //     it past MaxInputs, MaxGroupBytes or, where keys overlap, MaxMergeMemory; what is left of a tier waits if it is fewer
 //     than MinInputs.
 //     All this is done for each partition by itself, and for the files of other partition specs than the table's.
-//  4. Merges of several partitions, one of each, are one group as long as MaxGroupBytes and maxGroupFiles allow.
-//  5. Groups are taken, worn ones first, then by tier from the smallest files up, until MaxPassBytes.
+//  5. Merges of several partitions, one of each, are one group as long as MaxGroupBytes and maxGroupFiles allow.
+//  6. Groups are taken, worn ones first, then by tier from the smallest files up, until MaxPassBytes.
 func Make(files []File, o Options) Plan {
 	o.EnsureDefaults()
 	type home struct {
-		worn  []File
+		all   []File
+		worn  []Group
 		tiers [][]File
 		small []File // instead of tiers, if brief, with MaxSmallFiles
 	}
@@ -210,31 +222,36 @@ func Make(files []File, o Options) Plan {
 			h = &home{tiers: make([][]File, o.Tiers())}
 			homes[f.home()] = h
 		}
-		switch tier := o.tier(f.live()); {
-		case o.worn(&f):
-			h.worn = append(h.worn, f)
-		case f.live() < o.Brief() && o.MaxSmallFiles > 0:
-			h.small = append(h.small, f)
-		case tier >= 0:
-			h.tiers[tier] = append(h.tiers[tier], f)
-		}
+		h.all = append(h.all, f)
 	}
 	for _, h := range homes {
+		var others []File
+		h.worn, others = o.wornGroups(h.all)
+		for _, f := range others {
+			switch tier := o.tier(f.live()); {
+			case f.live() < o.Brief() && o.MaxSmallFiles > 0:
+				h.small = append(h.small, f)
+			case tier >= 0:
+				h.tiers[tier] = append(h.tiers[tier], f)
+			}
+		}
 		h.small = o.tooMany(h.small)
 	}
 	var groups []Group
-	collect := func(why string, least int, of func(*home) []File) {
+	collect := func(of func(*home) []Group) {
 		var merges []Group
 		for _, key := range slices.Sorted(maps.Keys(homes)) {
-			merges = append(merges, o.group(of(homes[key]), least, why)...)
+			merges = append(merges, of(homes[key])...)
 		}
 		groups = append(groups, o.join(merges)...)
 	}
-	collect("deleted rows", 1, func(h *home) []File { return h.worn })
+	collect(func(h *home) []Group { return h.worn })
 	for tier := o.Tiers() - 1; tier >= 0; tier-- {
-		collect(fmt.Sprintf("small files, tier %d", tier), o.MinInputs, func(h *home) []File { return h.tiers[tier] })
+		collect(func(h *home) []Group {
+			return o.group(h.tiers[tier], o.MinInputs, fmt.Sprintf("small files, tier %d", tier))
+		})
 	}
-	collect("small files", 2, func(h *home) []File { return h.small })
+	collect(func(h *home) []Group { return o.group(h.small, 2, "small files") })
 	var p Plan
 	for _, g := range groups {
 		if len(p.Groups) > 0 && p.Bytes+g.Bytes > o.MaxPassBytes {
@@ -246,6 +263,89 @@ func Make(files []File, o Options) Plan {
 		p.Live += g.Live
 	}
 	return p
+}
+
+// wornGroups returns the merges of a partition's worn files, with what they take along, and the files that are in none.
+func (o *Options) wornGroups(files []File) (groups []Group, others []File) {
+	var worn []File
+	for _, f := range files {
+		if o.worn(&f) {
+			worn = append(worn, f)
+		} else {
+			others = append(others, f)
+		}
+	}
+	groups = o.group(worn, 1, "deleted rows")
+	if o.Alone || len(groups) == 0 || groups[0].Files[0].Outdated {
+		return groups, others
+	}
+	slices.SortFunc(others, func(a, b File) int { return cmp.Or(cmp.Compare(b.live(), a.live()), cmp.Compare(a.Path, b.Path)) })
+	for i := range groups {
+		others = o.takeAlong(&groups[i], groups, others)
+	}
+	return groups, others
+}
+
+// takeAlong adds small files to a merge of worn ones, one of all that there are, and returns those left of the others, the largest first.
+func (o *Options) takeAlong(g *Group, all []Group, others []File) (left []File) {
+	most := g.Live / int64(o.MinInputs) // so that the rows come into a higher tier, as by any merge on account of their file's size
+	for _, f := range others {
+		if f.live() > most || len(g.Files) >= o.MaxInputs || g.Bytes+f.Bytes > o.MaxGroupBytes || !g.spans(&f) && (reachesLarger(&f, left) || reachesOther(&f, g, all)) {
+			left = append(left, f)
+			continue
+		}
+		with := byKey(append(slices.Clone(g.Files), f))
+		if !o.inMemory(with) {
+			left = append(left, f)
+			continue
+		}
+		g.Files, g.Bytes, g.Live = with, g.Bytes+f.Bytes, g.Live+f.live()
+	}
+	return left
+}
+
+// spans reports whether the keys of a file lie between the lowest and the highest of the group's.
+func (g *Group) spans(f *File) bool {
+	var low, high bool
+	for i := range g.Files {
+		in := &g.Files[i]
+		low = low || len(in.Low) == 0 || len(f.Low) > 0 && bytes.Compare(in.Low, f.Low) <= 0
+		high = high || len(in.High) == 0 || len(f.High) > 0 && bytes.Compare(in.High, f.High) >= 0
+	}
+	return low && high
+}
+
+// reachesLarger reports whether keys of a file may lie among those of a larger one.
+func reachesLarger(f *File, files []File) bool {
+	return slices.ContainsFunc(files, func(other File) bool { return other.live() >= f.live() && other.reaches(f) })
+}
+
+// reachesOther is reachesLarger of the groups except one.
+func reachesOther(f *File, but *Group, groups []Group) bool {
+	for i := range groups {
+		if &groups[i] != but && reachesLarger(f, groups[i].Files) {
+			return true
+		}
+	}
+	return false
+}
+
+// inMemory reports whether a merge of the files, in the order of their lowest keys, keeps to MaxMergeMemory.
+func (o *Options) inMemory(files []File) bool {
+	for i := range files {
+		if mergeMemory(files[:i], &files[i]) > o.MaxMergeMemory {
+			return false
+		}
+	}
+	return true
+}
+
+// byKey puts files in the order of their lowest keys.
+func byKey(files []File) []File {
+	slices.SortFunc(files, func(a, b File) int {
+		return cmp.Or(bytes.Compare(a.Low, b.Low), bytes.Compare(a.High, b.High), cmp.Compare(a.Path, b.Path))
+	})
+	return files
 }
 
 // tooMany returns the small files of a partition that are to be merged, so that no more than MaxSmallFiles are left.
@@ -268,9 +368,6 @@ func (o *Options) worn(f *File) bool {
 
 // group cuts files into groups. The last one, and one that is all, has at least least files.
 func (o *Options) group(files []File, least int, why string) []Group {
-	slices.SortFunc(files, func(a, b File) int {
-		return cmp.Or(bytes.Compare(a.Low, b.Low), bytes.Compare(a.High, b.High), cmp.Compare(a.Path, b.Path))
-	})
 	var groups []Group
 	var g Group
 	rows := int64(0)
@@ -280,7 +377,7 @@ func (o *Options) group(files []File, least int, why string) []Group {
 		}
 		g, rows = Group{}, 0
 	}
-	for _, f := range files {
+	for _, f := range byKey(files) {
 		if len(g.Files) > 0 && (len(g.Files) == o.MaxInputs || g.Bytes+f.Bytes > o.MaxGroupBytes || mergeMemory(g.Files, &f) > o.MaxMergeMemory || f.Outdated && rows+f.Rows > maxDividedRows) {
 			closeGroup(min(least, 2))
 		}

@@ -18,7 +18,8 @@ var rewritePlans = flag.Bool("rewrite", false, "rewrite the expected plans in te
 
 // TestPlan runs the scripts in testdata/plan. A script is blocks separated by a line of dashes: an "options" line,
 // "file" lines, then "=>" lines with the expected plan; -rewrite puts there what was planned. A line "simulate" instead
-// of files adds data files one by one, applies every plan, and tells what was written in all.
+// of files adds data files one by one, applies every plan, and tells what was written in all; with a table, what is added are updates spread over
+// all of its rows.
 func TestPlan(t *testing.T) {
 	scripts, err := filepath.Glob("testdata/plan/*.txt")
 	if err != nil || len(scripts) == 0 {
@@ -71,7 +72,7 @@ func runBlock(t *testing.T, block string, out *strings.Builder) {
 		case "options":
 			o.TargetFileSize, o.MaxGroupBytes, o.MaxPassBytes = v.bytes("target"), v.bytes("group"), v.bytes("pass")
 			o.MaxInputs, o.MinInputs, o.MaxDeleteFiles = v.int("inputs"), v.int("least"), v.int("deletes")
-			o.MaxMergeMemory, o.MaxSmallFiles = v.bytes("memory"), v.int("small")
+			o.MaxMergeMemory, o.MaxSmallFiles, o.Alone = v.bytes("memory"), v.int("small"), v["alone"] != ""
 			if s := v["share"]; s != "" {
 				o.DeletedShare, _ = strconv.ParseFloat(s, 64)
 			}
@@ -89,7 +90,7 @@ func runBlock(t *testing.T, block string, out *strings.Builder) {
 				files = append(files, f)
 			}
 		case "simulate":
-			result = simulate(o, v.int("times"), v.bytes("bytes"))
+			result = simulate(o, v.int("times"), v.bytes("bytes"), v.bytes("table"))
 		default:
 			t.Fatalf("unknown word %q", words[0])
 		}
@@ -113,12 +114,20 @@ func describe(p Plan) string {
 	return b.String()
 }
 
-// simulate adds n files of so many bytes and compacts after each.
-func simulate(o Options, n int, size int64) string {
+// simulate adds n files of so many bytes and compacts after each. They update rows of the table, where that is not 0.
+func simulate(o Options, n int, size, table int64) string {
 	var files []File
+	if table > 0 {
+		files = append(files, File{Path: "table", Rows: table, Bytes: table})
+	}
 	var written int64
-	most := 0
+	most, sum := 0, 0
 	for i := range n {
+		if table > 0 {
+			for j := range files {
+				files[j].Deleted += int64(float64(size) * float64(files[j].Rows-files[j].Deleted) / float64(table))
+			}
+		}
 		files = append(files, File{Path: fmt.Sprintf("%06d", i), Rows: size, Bytes: size})
 		for {
 			p := Make(files, o)
@@ -143,11 +152,16 @@ func simulate(o Options, n int, size int64) string {
 				written += g.Live
 			}
 		}
-		most = max(most, len(files))
+		most, sum = max(most, len(files)), sum+len(files)
 	}
 	bound := ""
-	if added, _ := o.Amplification(); o.MaxSmallFiles == 0 {
+	if added, deleted := o.Amplification(); o.MaxSmallFiles == 0 && table == 0 {
 		bound = fmt.Sprintf(", bound %.0f", added)
+	} else if o.MaxSmallFiles == 0 {
+		bound = fmt.Sprintf(", bound %.0f", added+deleted)
+	}
+	if table > 0 {
+		bound += fmt.Sprintf("; %.1f files in the mean", float64(sum)/float64(n))
 	}
 	return fmt.Sprintf("=> %d files at the end, %d at most, %.2f bytes rewritten per byte added%s\n", len(files), most, float64(written)/float64(size)/float64(n), bound)
 }
