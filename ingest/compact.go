@@ -25,9 +25,10 @@ const compactEvery = 4
 // less time than these take: what a rewrite replaced is as large as the table.
 const upkeepEvery, upkeepLeast = 25, 5
 
-// upkeepDue says so, of commits and of time since the last upkeep; snapshots are kept for age, 0 for the default, which is long.
-func upkeepDue(commits int, passed, age time.Duration) bool {
-	return commits >= upkeepEvery || commits >= upkeepLeast && age > 0 && passed >= age
+// upkeepDue says so, of commits and of time since the last upkeep, and of time since a large rewrite, 0 for none: snapshots are kept for age, 0 for the
+// default, which is long.
+func upkeepDue(commits int, passed, replaced, age time.Duration) bool {
+	return commits >= upkeepEvery || age > 0 && (replaced >= age || commits >= upkeepLeast && passed >= age)
 }
 
 // rewritten is a finished rewrite of a table that waits to be published.
@@ -100,7 +101,9 @@ func (c *compactor) table(ctx context.Context, id catalog.Identifier) error {
 	if err != nil {
 		return err
 	}
-	here, there := c.outside.plan(view, outsideOf(long, view.Files()), id, c.options)
+	o := c.options
+	o.Alone = long != nil || c.outside != nil
+	here, there := c.outside.plan(view, outsideOf(long, view.Files()), id, o)
 	if len(there.Groups) > 0 {
 		c.send(ctx, id, there)
 	}
@@ -206,6 +209,9 @@ func (s *sink) publish(ctx context.Context, finished rewritten) error {
 			}
 		}
 	}
+	if !s.compactor.options.Quick(&r.Group) {
+		s.replaced = time.Now()
+	}
 	s.log.Info("compacted", "table", s.name, "why", r.Group.Why, "files in", len(r.Group.Files), "files out", r.Files, "dropped rows", r.Dropped,
 		"bytes in", r.Group.Bytes, "bytes out", r.Bytes, "took", r.Took.Round(time.Millisecond), "publishing took", time.Since(started).Round(time.Millisecond))
 	return nil
@@ -263,11 +269,17 @@ func (s *sink) keepUp(ctx context.Context) error {
 	if s.commits%compactEvery == 0 || s.compactor.options.MaxSmallFiles > 0 {
 		s.compactor.look(s.table.ID())
 	}
-	if upkeepDue(s.commits-s.kept, time.Since(s.keptAt), s.compactor.Expire.Age) {
-		s.kept, s.keptAt = s.commits, time.Now()
-		return s.upkeep(ctx)
+	age, replaced := s.compactor.Expire.Age, time.Duration(0)
+	if !s.replaced.IsZero() {
+		replaced = time.Since(s.replaced)
 	}
-	return nil
+	if !upkeepDue(s.commits-s.kept, time.Since(s.keptAt), replaced, age) {
+		return nil
+	}
+	if s.kept, s.keptAt = s.commits, time.Now(); replaced >= age {
+		s.replaced = time.Time{}
+	}
+	return s.upkeep(ctx)
 }
 
 // upkeep tidies the manifests up and expires old snapshots.

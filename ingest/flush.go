@@ -39,6 +39,7 @@ type sink struct {
 	commits   int       // with changes, since the table was opened
 	kept      int       // commits at the last upkeep,
 	keptAt    time.Time // and when that was
+	replaced  time.Time // when the last large rewrite was published, whose inputs old snapshots still have; zero: none
 	compactor *compactor
 }
 

@@ -181,7 +181,8 @@ func (h *held) Open(ctx context.Context, name string) (store.Reader, error) {
 }
 
 // TestSmallMergesBesideALongRewrite holds the rewrite of a large file up: what commits add meanwhile is merged all the same, and deletes
-// that arrive in the large file are not lost when it gets through at last. Another table's large file comes after it, without another commit.
+// that arrive in the large file are not lost when it gets through at last. Another table's large file comes after it, without another commit, and keeps
+// no small ones from being merged while it waits.
 func TestSmallMergesBesideALongRewrite(t *testing.T) {
 	s := testenv.MySQL(t)
 	const rows = 30_000
@@ -231,30 +232,34 @@ func TestSmallMergesBesideALongRewrite(t *testing.T) {
 	}
 	<-gate.opened // the index is built
 	gate.release <- struct{}{}
-	const merged, rewritten = `msg=compacted table=app.hot why="small files"`, `msg=compacted table=app.%s why="deleted rows"`
+	const merged, rewritten = `msg=compacted table=app.%s why="small files"`, `msg=compacted table=app.%s why="deleted rows"`
 	changes := 0
-	change := func() {
+	change := func(table string) {
 		changes++
-		s.Exec(t, fmt.Sprintf("UPDATE app.hot SET n = n + 1 WHERE id IN (%d, %d)", changes*7+1, rows-changes*7))
+		s.Exec(t, fmt.Sprintf("UPDATE app.%s SET n = n + 1 WHERE id IN (%d, %d)", table, changes*7+1, rows-changes*7))
 	}
 	until(t, "the worn file is being rewritten", func() (bool, string) {
-		change()
+		change("hot")
 		_, text := count("")
 		return len(gate.opened) > 0, text
 	})
-	before, _ := count(merged)
-	until(t, "small files were merged meanwhile", func() (bool, string) {
-		change()
-		n, text := count(merged)
-		return n >= before+3, text
-	})
+	smallMerges := func(table string) {
+		before, _ := count(fmt.Sprintf(merged, table))
+		until(t, "small files of "+table+" were merged meanwhile", func() (bool, string) {
+			change(table)
+			n, text := count(fmt.Sprintf(merged, table))
+			return n >= before+3, text
+		})
+	}
+	smallMerges("hot")
 	const committed = "msg=committed table=app.cold"
-	before, _ = count(committed)
+	before, _ := count(committed)
 	s.Exec(t, "DELETE FROM app.cold WHERE id % 7 = 0")
 	until(t, "that is committed", func() (bool, string) {
 		n, text := count(committed)
 		return n > before, text
 	})
+	smallMerges("cold") // whose worn file waits
 	for _, table := range []string{"hot", "cold"} {
 		if n, text := count(fmt.Sprintf(rewritten, table)); n > 0 {
 			t.Fatalf("the rewrite was not held up:\n%s", text)
