@@ -126,7 +126,7 @@ func (b *bench) await(ctx context.Context, rows int) (int64, error) {
 
 // left counts the table's data files that are of a kind.
 func (b *bench) left(ctx context.Context, of func(*lake.DataFile) bool) (n int, err error) {
-	_, t, err := b.openTable(ctx)
+	t, err := b.openTable(ctx)
 	if err != nil {
 		return 0, err
 	}

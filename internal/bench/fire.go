@@ -43,8 +43,8 @@ type fireOptions struct {
 	commit time.Duration // interval between commits
 }
 
-// The lake that changes come to, and one with the same table that is loaded, compacted, and left alone.
-const fireLake, freshLake = "s3://bench/fire", "s3://bench/fresh"
+// The lake that changes come to, one with the same table that is loaded, compacted, and left alone, and one with the rows as they are in the end.
+const fireLake, freshLake, anewLake = "s3://bench/fire", "s3://bench/fresh", "s3://bench/anew"
 
 var fireTable = catalog.Identifier{DB: "bench", Table: "t"}
 
@@ -152,14 +152,28 @@ func (b *bench) settle(ctx context.Context) error {
 	return nil
 }
 
-// openTable opens the table of these parts, and the store under it.
-func (b *bench) openTable(ctx context.Context) (store.Store, *lake.Table, error) {
+// openTable opens the table of these parts.
+func (b *bench) openTable(ctx context.Context) (*lake.Table, error) {
 	s, err := store.Open(ctx, fireLake, store.S3Options{Endpoint: b.minio.Endpoint})
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	t, err := lake.Open(ctx, &lake.Lake{Store: s, Catalog: catalog.NewBucket(s), Logger: quiet()}, fireTable)
-	return s, t, err
+	return lake.Open(ctx, &lake.Lake{Store: s, Catalog: catalog.NewBucket(s), Logger: quiet()}, fireTable)
+}
+
+// bytes counts what is in the table's folder of a lake.
+func (b *bench) bytes(ctx context.Context, lake string) (bytes int64, err error) {
+	s, err := store.Open(ctx, lake, store.S3Options{Endpoint: b.minio.Endpoint})
+	if err != nil {
+		return 0, err
+	}
+	for o, err := range s.List(ctx, fireTable.Path()+"/") {
+		if err != nil {
+			return 0, err
+		}
+		bytes += o.Size
+	}
+	return bytes, nil
 }
 
 // process is a tidemark that runs beside what is measured. Its log is read as it comes.
