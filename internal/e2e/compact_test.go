@@ -206,7 +206,7 @@ func TestSmallMergesBesideALongRewrite(t *testing.T) {
 			Source: source.Config{Hosts: []string{s.Addr()}, User: server.User, Password: server.Password},
 			Lake:   &lake.Lake{Store: files, Catalog: catalog.NewBucket(files), Logger: logger},
 			Tables: filter, Start: ingest.Start{Kind: ingest.StartEarliest}, Until: until, CommitInterval: 20 * time.Millisecond, IdleInterval: time.Hour, Logger: logger, Strict: true,
-			Compact: &compaction.Options{TargetFileSize: 1 << 20, DeletedShare: 0.1, MaxSmallFiles: 1},
+			Compact: &compaction.Options{TargetFileSize: 1 << 20, DeletedShare: 0.1, MaxSmallFiles: 1, MaxInputs: 1 << 20, MaxMergeMemory: 1 << 40}, // any number of small files could go with a large one
 		})
 	}
 	caughtUp, err := ingest.ParseUntil("caught-up")
