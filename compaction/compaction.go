@@ -13,6 +13,7 @@
 // the short part on the goroutine that owns the lake.Table, between two of its commits. Pass does all of it in one call.
 //
 // plan.go     which files to rewrite together
+// along.go    what files that lost many rows take along
 // rewrite.go  the merge of a group's sorted files
 // cursor.go   one sorted input of a merge
 // divide.go   rows of other partition specs among the table's partitions

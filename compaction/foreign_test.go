@@ -38,12 +38,12 @@ func TestUnsortedFiles(t *testing.T) {
 				for i := range infos {
 					inputs = append(inputs, &infos[i])
 				}
-				if _, err := mergeSets(t.Context(), b.table, new(worker), [][]*lake.FileInfo{inputs}, disorder{}, 40<<10, minHeld); !errors.As(err, &unsorted) {
+				if _, err := mergeSets(t.Context(), b.table, (*Pace)(nil).work(t.Context()), [][]*lake.FileInfo{inputs}, disorder{}, 40<<10, minHeld); !errors.As(err, &unsorted) {
 					t.Fatalf("merged without sorting: %v", err)
 				}
 				b.noStrays()
 				for _, f := range inputs {
-					runs, err := sortRuns(t.Context(), b.table, new(worker), f, 20<<10, memory.DefaultAllocator)
+					runs, err := sortRuns(t.Context(), b.table, (*Pace)(nil).work(t.Context()), f, 20<<10, memory.DefaultAllocator)
 					b.must(err)
 					if f.Rows == 20_000 && len(runs.runs) != 3 { // a batch each
 						t.Errorf("%d rows are sorted in %d runs", f.Rows, len(runs.runs))
