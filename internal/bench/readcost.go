@@ -123,7 +123,7 @@ func (b *bench) readCost(ctx context.Context, o fireOptions) (err error) {
 	for _, r := range readers {
 		fmt.Printf("| %s, full scan | %.2f times | %.1f |\n| %s, lookup by key | %.2f times | %.1f |\n", r.name, r.worst[0], bound, r.name, r.worst[1], bound)
 	}
-	fmt.Printf("| bytes in the bucket, each second, times those before the updates | %.2f times | |\n", float64(most)/float64(fresh))
+	fmt.Printf("| bytes in the bucket, each second, times those before the updates | %.2f times | 2.5 |\n", float64(most)/float64(fresh))
 	fmt.Printf("\n%d changes in %d commits, %d rewrites; written by commits %.0f MiB, by rewrites %.0f MiB: amplification %.1f\n", f.changes, f.commits, len(f.rewrites),
 		float64(f.written)/(1<<20), float64(f.rewritten)/(1<<20), float64(f.written+f.rewritten)/float64(f.written))
 	for _, line := range f.bad {
