@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -62,19 +63,25 @@ func wideRow(rb *array.RecordBuilder, n int64) {
 	rb.Field(11).(*array.Float64Builder).Append(float64(n) / 3)
 }
 
-// BenchmarkRewrite merges 8 files of 150,000 rows with a tenth of the rows deleted: with keys at random over all files,
-// and with a range of keys each; young ones, as commits leave them, into a small file that will be merged again and into
-// one of the target size, and old ones, as they are when many of their rows are deleted. It reports rows of input per
-// second of processor time.
+// BenchmarkRewrite merges 1.2 million rows, a tenth of them deleted: with keys at random over all files, and with a range of
+// keys each. Of eight files as large: young ones, as commits leave them, into a small file that will be merged again
+// (small) and into one of the target size (full), and old ones, as they are when many of their rows are deleted (worn). And of a
+// large old one that takes four young ones along, a twentieth of its rows each (along). It reports rows of input per second
+// of processor time.
 func BenchmarkRewrite(b *testing.B) {
 	for _, format := range []int{3, 2} {
 		for _, keys := range []string{"random", "ranges"} {
 			for _, c := range []struct {
 				name   string
-				young  bool
+				files  []wideFile
 				target int64
-			}{{"small", true, 1 << 30}, {"full", true, 16 << 20}, {"worn", false, 16 << 20}} {
-				t := wideTable(b, format, keys == "random", c.young)
+			}{
+				{"small", eight(true), 1 << 30},
+				{"full", eight(true), 16 << 20},
+				{"worn", eight(false), 16 << 20},
+				{"along", []wideFile{{1_000_000, false}, {50_000, true}, {50_000, true}, {50_000, true}, {50_000, true}}, 16 << 20},
+			} {
+				t := wideTable(b, format, keys == "random", c.files)
 				b.Run(fmt.Sprintf("v%d/%s/%s", format, keys, c.name), func(b *testing.B) {
 					benchmarkRewrite(b, t, c.target)
 				})
@@ -108,7 +115,7 @@ func benchmarkRewrite(b *testing.B, t *lake.Table, target int64) {
 // BenchmarkReadRows reads the rows of 8 files of 150,000 rows as a rewrite does, one file after the other, and reports
 // rows per second of processor time.
 func BenchmarkReadRows(b *testing.B) {
-	t := wideTable(b, 3, true, true)
+	t := wideTable(b, 3, true, eight(true))
 	mem := lake.NewRecycler(recycled)
 	rows := int64(0)
 	infos := t.Inventory()
@@ -140,7 +147,7 @@ func BenchmarkReadRows(b *testing.B) {
 
 // BenchmarkApply makes an index of 1.2 million keys follow a rewrite of all of them, with keys at random over the files.
 func BenchmarkApply(b *testing.B) {
-	t := wideTable(b, 3, true, true)
+	t := wideTable(b, 3, true, eight(true))
 	codec, err := merge.NewKeyCodec(wideSchema().Fields()[:1])
 	if err != nil {
 		b.Fatal(err)
@@ -178,10 +185,18 @@ func BenchmarkApply(b *testing.B) {
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(x.Len()), "ns/row")
 }
 
-// wideTable is a table of 8 files of 150,000 rows, a tenth of them deleted.
-func wideTable(b testing.TB, format int, random, young bool) *lake.Table {
+// wideFile is a file of so many rows: young as commits leave it, or as large rewrites do.
+type wideFile struct {
+	rows  int
+	young bool
+}
+
+// eight are eight files as large.
+func eight(young bool) []wideFile { return slices.Repeat([]wideFile{{150_000, young}}, 8) }
+
+// wideTable is a table of such files, a tenth of the rows of each deleted.
+func wideTable(b testing.TB, format int, random bool, files []wideFile) *lake.Table {
 	b.Helper()
-	const files, perFile = 8, 150_000
 	dir := b.TempDir()
 	local, err := store.OpenLocal(dir)
 	if err != nil {
@@ -194,21 +209,21 @@ func wideTable(b testing.TB, format int, random, young bool) *lake.Table {
 		b.Fatal(err)
 	}
 	rng := rand.New(rand.NewPCG(1, 1))
-	owner := make([]int, files*perFile)
-	for n := range owner {
-		owner[n] = n / perFile
+	var owner []int // of each key
+	for i, f := range files {
+		owner = append(owner, slices.Repeat([]int{i}, f.rows)...)
 	}
 	if random {
 		rng.Shuffle(len(owner), func(i, j int) { owner[i], owner[j] = owner[j], owner[i] })
 	}
 	var add []*lake.NewFile
 	deletes := map[uint32]*roaring.Bitmap{}
-	for file := range files {
+	for file, shape := range files {
 		w, err := t.NewFileWriter(b.Context())
 		if err != nil {
 			b.Fatal(err)
 		}
-		if w.Expect(perFile); young {
+		if w.Expect(int64(shape.rows)); shape.young {
 			w.Brief(math.MaxInt64)
 		}
 		rb := array.NewRecordBuilder(memory.DefaultAllocator, wideSchema())
@@ -237,8 +252,8 @@ func wideTable(b testing.TB, format int, random, young bool) *lake.Table {
 		}
 		add = append(add, f)
 		deletes[f.ID] = roaring.New()
-		for range perFile / 10 {
-			deletes[f.ID].Add(rng.Uint32N(perFile))
+		for range shape.rows / 10 {
+			deletes[f.ID].Add(rng.Uint32N(uint32(shape.rows)))
 		}
 	}
 	record.Commit = "filled"

@@ -36,6 +36,7 @@ type cursor struct {
 	batch *source // rows being read
 	base  int64   // position in the file of the batch's first row
 	at    int     // current row of the batch
+	head  uint64  // of its key
 	stop  int     // rows before it, from at on, are live
 	dead  roaring.IntPeekable
 
@@ -109,6 +110,7 @@ func (c *cursor) next() (bool, error) {
 					c.stop = int(min(int64(c.stop), int64(c.at)+gap))
 				}
 			}
+			c.head = c.keys.first(c.at)
 			return true, nil
 		}
 		if c.batch != nil {
@@ -257,6 +259,14 @@ func (k *keys) check() {
 	case len(k.ends) > 1:
 		k.last = append(k.last[:0], k.raw[k.ends[k.n-1]:k.ends[k.n]]...)
 	}
+}
+
+// first returns the beginning of a key as a number: keys are in the order of these, and where they are equal in that of compare.
+func (k *keys) first(row int) uint64 {
+	if k.codec == nil {
+		return 0
+	}
+	return k.head[row]
 }
 
 // compare compares a key with one of another batch.

@@ -177,18 +177,28 @@ func (g *gatherer) bytes(from []arrow.ArrayData) (offsets, values *memory.Buffer
 	ends[0] = 0
 	n, total := 0, int32(0)
 	for _, r := range g.runs {
-		p := places[r.source][r.start : r.start+r.rows+1]
-		for j := range p[1:] {
-			total += p[j+1] - p[j]
+		p := places[r.source][r.start:]
+		if r.rows == 1 {
+			total += p[1] - p[0]
 			n++
 			ends[n] = total
+			continue
 		}
+		shift := total - p[0]
+		for _, end := range p[1 : r.rows+1] {
+			n++
+			ends[n] = end + shift
+		}
+		total = ends[n]
 	}
 	values = g.buffer(int(total))
 	out := values.Bytes()
+	n = 0
 	for _, r := range g.runs {
-		p := places[r.source]
-		out = out[copy(out, bytes[r.source][p[r.start]:p[r.start+r.rows]]):]
+		from := places[r.source][r.start]
+		size := ends[n+int(r.rows)] - ends[n]
+		copy(out[ends[n]:], bytes[r.source][from:from+size])
+		n += int(r.rows)
 	}
 	return offsets, values
 }

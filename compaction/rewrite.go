@@ -229,8 +229,9 @@ func (m *merger) merge(cursors []*cursor) error {
 		if err := m.emit(c, end, cursors); err != nil {
 			return err
 		}
-		if c.at < c.stop {
-			m.down(0) // the rows up to stop are known to be live
+		if c.at < c.stop { // the rows up to there are known to be live
+			c.head = c.keys.first(c.at)
+			m.down(0)
 			continue
 		}
 		more, err := c.next()
@@ -286,6 +287,9 @@ func (m *merger) open() error {
 }
 
 func (m *merger) less(a, b *cursor) bool {
+	if a.head != b.head {
+		return a.head < b.head
+	}
 	c := a.keys.compare(a.at, b.keys, b.at)
 	return c < 0 || c == 0 && a.rank < b.rank
 }

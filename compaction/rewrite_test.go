@@ -261,7 +261,7 @@ func (b *bench) readAll(f *lake.FileInfo) arrow.RecordBatch {
 // TestOutputSizes merges files of another codec than the outputs': how many these are follows from how large they become, once a
 // row group says it.
 func TestOutputSizes(t *testing.T) {
-	table := wideTable(t, 3, false, true)
+	table := wideTable(t, 3, false, eight(true))
 	inputs := dataFiles(table)
 	in := int64(0)
 	for _, f := range inputs {
