@@ -63,10 +63,11 @@ func wideRow(rb *array.RecordBuilder, n int64) {
 	rb.Field(11).(*array.Float64Builder).Append(float64(n) / 3)
 }
 
-// BenchmarkRewrite merges 1.2 million rows, a tenth of them deleted: with keys at random over all files, and with a range of
+// BenchmarkRewrite merges 1.2 million rows, a tenth of them deleted, anywhere: with keys at random over all files, and with a range of
 // keys each. Of eight files as large: young ones, as commits leave them, into a small file that will be merged again
 // (small) and into one of the target size (full), and old ones, as they are when many of their rows are deleted (worn). And of a
-// large old one that takes four young ones along, a twentieth of its rows each (along). It reports rows of input per second
+// large old one that takes four young ones along, a twentieth of its rows each (along). And of young ones of which every fourth
+// row is deleted, so that rows come in short runs, into full ones (fourth). It reports rows of input per second
 // of processor time.
 func BenchmarkRewrite(b *testing.B) {
 	for _, format := range []int{3, 2} {
@@ -79,7 +80,8 @@ func BenchmarkRewrite(b *testing.B) {
 				{"small", eight(true), 1 << 30},
 				{"full", eight(true), 16 << 20},
 				{"worn", eight(false), 16 << 20},
-				{"along", []wideFile{{1_000_000, false}, {50_000, true}, {50_000, true}, {50_000, true}, {50_000, true}}, 16 << 20},
+				{"along", []wideFile{{1_000_000, false, 0}, {50_000, true, 0}, {50_000, true, 0}, {50_000, true, 0}, {50_000, true, 0}}, 16 << 20},
+				{"fourth", slices.Repeat([]wideFile{{150_000, true, 4}}, 8), 16 << 20},
 			} {
 				t := wideTable(b, format, keys == "random", c.files)
 				b.Run(fmt.Sprintf("v%d/%s/%s", format, keys, c.name), func(b *testing.B) {
@@ -189,12 +191,27 @@ func BenchmarkApply(b *testing.B) {
 type wideFile struct {
 	rows  int
 	young bool
+	every int // row is deleted; 0: a tenth of them, anywhere
+}
+
+func (f wideFile) deleted(rng *rand.Rand) *roaring.Bitmap {
+	rows := roaring.New()
+	if f.every == 0 {
+		for range f.rows / 10 {
+			rows.Add(rng.Uint32N(uint32(f.rows)))
+		}
+		return rows
+	}
+	for at := f.every - 1; at < f.rows; at += f.every {
+		rows.Add(uint32(at))
+	}
+	return rows
 }
 
 // eight are eight files as large.
-func eight(young bool) []wideFile { return slices.Repeat([]wideFile{{150_000, young}}, 8) }
+func eight(young bool) []wideFile { return slices.Repeat([]wideFile{{150_000, young, 0}}, 8) }
 
-// wideTable is a table of such files, a tenth of the rows of each deleted.
+// wideTable is a table of such files.
 func wideTable(b testing.TB, format int, random bool, files []wideFile) *lake.Table {
 	b.Helper()
 	dir := b.TempDir()
@@ -251,10 +268,7 @@ func wideTable(b testing.TB, format int, random bool, files []wideFile) *lake.Ta
 			b.Fatal(err)
 		}
 		add = append(add, f)
-		deletes[f.ID] = roaring.New()
-		for range shape.rows / 10 {
-			deletes[f.ID].Add(rng.Uint32N(uint32(shape.rows)))
-		}
+		deletes[f.ID] = shape.deleted(rng)
 	}
 	record.Commit = "filled"
 	if err := t.Commit(b.Context(), lake.Commit{Add: add, Delete: deletes, Record: record}); err != nil {

@@ -15,6 +15,9 @@ import (
 // processor's cache and for a batch of each input to be in memory.
 const batchRows = 8 << 10
 
+// few rows in a run are copied one by one: a call for all of them takes longer.
+const few = 8
+
 // gatherer puts runs of rows from several record batches into one.
 type gatherer struct {
 	memory  memory.Allocator
@@ -131,9 +134,11 @@ func (g *gatherer) bits(from []arrow.ArrayData, buffer int) *memory.Buffer {
 		b := d.Buffers()[buffer]
 		if b == nil || b.Len() == 0 {
 			bitutil.SetBitsTo(out, int64(n), int64(r.rows), true)
-		} else if r.rows == 1 {
-			if bitutil.BitIsSet(b.Bytes(), d.Offset()+int(r.start)) {
-				bitutil.SetBit(out, n)
+		} else if r.rows < few {
+			for i := range int(r.rows) {
+				if bitutil.BitIsSet(b.Bytes(), d.Offset()+int(r.start)+i) {
+					bitutil.SetBit(out, n+i)
+				}
 			}
 		} else {
 			bitutil.CopyBitmap(b.Bytes(), d.Offset()+int(r.start), int(r.rows), out, n)
@@ -153,12 +158,15 @@ func fixed[T any](g *gatherer, from []arrow.ArrayData, cast func([]byte) []T) *m
 	out := cast(buf.Bytes())
 	n := 0
 	for _, r := range g.runs {
-		if r.rows == 1 {
-			out[n] = values[r.source][r.start]
-			n++
-			continue
+		from := values[r.source][r.start : r.start+r.rows]
+		if r.rows < few {
+			for i, v := range from {
+				out[n+i] = v
+			}
+		} else {
+			copy(out[n:], from)
 		}
-		n += copy(out[n:], values[r.source][r.start:r.start+r.rows])
+		n += int(r.rows)
 	}
 	return buf
 }

@@ -28,6 +28,7 @@ type merger struct {
 	heap   []*cursor // the least current key first
 	later  []*cursor // not open yet, the least bound first
 	bound  []byte    // scratch of due
+	clear  *source   // the next of later is behind all rows of it
 	brief  bool      // the output is small and will be merged again
 	memory *lake.Recycler
 	gather gatherer
@@ -115,7 +116,7 @@ func (m *merger) set(inputs []*lake.FileInfo, d disorder) (err error) {
 	live, size := int64(0), int64(0)
 	var cursors []*cursor
 	sorted := map[*lake.FileInfo]*sortedRuns{}
-	m.heap, m.later = m.heap[:0], nil
+	m.heap, m.later, m.clear = m.heap[:0], nil, nil
 	defer func() {
 		for _, c := range cursors {
 			err = errors.Join(err, c.close())
@@ -255,21 +256,28 @@ func (m *merger) merge(cursors []*cursor) error {
 // overlap, and files side by side are merged in the memory of one. Bounds that lie would let the output be out of order, and a
 // later merge sort it.
 func (m *merger) due(c *cursor, row int) bool {
-	if len(m.later) == 0 {
+	if len(m.later) == 0 || m.clear == c.batch {
 		return false
 	}
 	low := m.later[0].low()
 	if low == nil {
 		return true
 	}
-	m.bound = m.t.AppendSortableKey(m.bound[:0], c.batch.rec, row)
-	return bytes.Compare(low, m.bound) <= 0
+	before := func(row int) bool {
+		m.bound = m.t.AppendSortableKey(m.bound[:0], c.batch.rec, row)
+		return bytes.Compare(m.bound, low) < 0
+	}
+	if before(c.keys.n - 1) {
+		m.clear = c.batch
+		return false
+	}
+	return !before(row)
 }
 
 // open begins to read the next input.
 func (m *merger) open() error {
 	c := m.later[0]
-	m.later = m.later[1:]
+	m.later, m.clear = m.later[1:], nil
 	if err := c.open(m.ctx, m.t, m.memory); err != nil {
 		return err
 	}

@@ -45,7 +45,7 @@ func main() {
 	profile := flag.String("profile", "", "write a CPU profile of the catch-up to this file")
 	loadProfile := flag.String("load-profile", "", "write a CPU profile of the initial load to this file")
 	format := flag.Int("format-version", 3, "Iceberg format version")
-	only := flag.String("only", "", "measure a long part instead, alone: load (the initial load), readcost (what readers pay while updates stream in), beside (ingest while all is compacted) or engines (who compacts faster, tidemark or Trino)")
+	only := flag.String("only", "", "measure a long part instead, alone: load (the initial load), readcost (what readers pay while updates stream in), beside (ingest while all is compacted), worn (compaction of a table whose rows were updated all over) or engines (who compacts faster, tidemark or Trino)")
 	rounds := flag.Int("rounds", 5, "times that the load is measured, with -only load")
 	var f fireOptions
 	flag.IntVar(&f.rows, "rows", 20_000_000, "rows of the table, with -only")
@@ -71,10 +71,12 @@ func main() {
 		run = func() error { return b.onlyLoads(ctx, f.rows, *rounds) }
 	case "beside":
 		run = func() error { return b.beside(ctx, f) }
+	case "worn":
+		run = func() error { return b.worn(ctx, f) }
 	case "engines":
 		run = func() error { return b.run(ctx, *inserts, *changes, *commits, f.rows) }
 	default:
-		fmt.Fprintf(os.Stderr, "bench: -only %q: expected load, readcost, beside or engines\n", *only)
+		fmt.Fprintf(os.Stderr, "bench: -only %q: expected load, readcost, beside, worn or engines\n", *only)
 		os.Exit(2)
 	}
 	if err := run(); err != nil {
