@@ -58,6 +58,8 @@ type source struct {
 	rec  arrow.RecordBatch
 	slot int // in the gatherer, of the output batch gen
 	gen  int
+
+	clear int // while so many inputs are to be opened yet, none of these rows comes after one of theirs; 0: not known
 }
 
 func newCursor(t *lake.Table, f *lake.FileInfo) (*cursor, error) {

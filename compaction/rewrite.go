@@ -28,7 +28,6 @@ type merger struct {
 	heap   []*cursor // the least current key first
 	later  []*cursor // not open yet, the least bound first
 	bound  []byte    // scratch of due
-	clear  *source   // the next of later is behind all rows of it
 	brief  bool      // the output is small and will be merged again
 	memory *lake.Recycler
 	gather gatherer
@@ -116,7 +115,7 @@ func (m *merger) set(inputs []*lake.FileInfo, d disorder) (err error) {
 	live, size := int64(0), int64(0)
 	var cursors []*cursor
 	sorted := map[*lake.FileInfo]*sortedRuns{}
-	m.heap, m.later, m.clear = m.heap[:0], nil, nil
+	m.heap, m.later = m.heap[:0], nil
 	defer func() {
 		for _, c := range cursors {
 			err = errors.Join(err, c.close())
@@ -256,7 +255,7 @@ func (m *merger) merge(cursors []*cursor) error {
 // overlap, and files side by side are merged in the memory of one. Bounds that lie would let the output be out of order, and a
 // later merge sort it.
 func (m *merger) due(c *cursor, row int) bool {
-	if len(m.later) == 0 || m.clear == c.batch {
+	if len(m.later) == 0 || len(m.later) == c.batch.clear {
 		return false
 	}
 	low := m.later[0].low()
@@ -268,7 +267,7 @@ func (m *merger) due(c *cursor, row int) bool {
 		return bytes.Compare(m.bound, low) < 0
 	}
 	if before(c.keys.n - 1) {
-		m.clear = c.batch
+		c.batch.clear = len(m.later)
 		return false
 	}
 	return !before(row)
@@ -277,7 +276,7 @@ func (m *merger) due(c *cursor, row int) bool {
 // open begins to read the next input.
 func (m *merger) open() error {
 	c := m.later[0]
-	m.later, m.clear = m.later[1:], nil
+	m.later = m.later[1:]
 	if err := c.open(m.ctx, m.t, m.memory); err != nil {
 		return err
 	}
