@@ -28,13 +28,25 @@ func (b *bench) worn(ctx context.Context, o fireOptions) error {
 	if err != nil {
 		return err
 	}
-	before := t.Size()
+	rows := map[string]int64{}
+	for _, f := range t.Files() {
+		rows[f.Path] = f.Rows
+	}
 	out, c, err := b.tidemark(ctx, b.fireArgs("compact")...)
 	if err != nil {
 		return err
 	}
-	c.print("tidemark compact, of rows read", int(before.Rows+before.DeletedRows))
-	c.print("tidemark compact, of rows left", int(before.Rows))
+	if t, err = b.openTable(ctx); err != nil {
+		return err
+	}
+	for _, f := range t.Files() {
+		delete(rows, f.Path) // not rewritten, or new
+	}
+	read := int64(0)
+	for _, n := range rows {
+		read += n
+	}
+	c.print("tidemark compact, of rows read", int(read))
 	fmt.Printf("  peak memory %.0f MiB\n%s", float64(c.peak)/(1<<20), out)
 	return b.settle(ctx)
 }
